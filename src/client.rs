@@ -1,0 +1,156 @@
+//! A small HTTP client for the command line and the probes: a scratch image has no curl.
+
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Connecting, and each read and write, may take so long.
+pub const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Headers that an answer may have.
+const MAX_HEADERS: usize = 32;
+
+/// The head of an answer may have so many bytes.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// What a server answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status code.
+    pub status: u16,
+    /// The body, whole.
+    pub body: Vec<u8>,
+}
+
+/// The target that names these keys: `/map?k=…&k=…`.
+pub fn map_target<'a>(keys: impl IntoIterator<Item = &'a str>) -> String {
+    let mut target = "/map".to_owned();
+    for (index, key) in keys.into_iter().enumerate() {
+        target.push_str(if index == 0 { "?k=" } else { "&k=" });
+        for byte in key.bytes() {
+            // RFC 3986, section 2.3: unreserved characters stand for themselves.
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                target.push(char::from(byte));
+            } else {
+                write!(target, "%{byte:02X}").expect("writing to memory cannot fail");
+            }
+        }
+    }
+    target
+}
+
+/// Sends one request and reads the answer.
+pub fn request(server: SocketAddr, method: &str, target: &str, body: &[u8]) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&server, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    stream.set_nodelay(true)?;
+    let length = body.len();
+    let mut bytes = format!(
+        "{method} {target} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    )
+    .into_bytes();
+    bytes.extend_from_slice(body);
+    stream.write_all(&bytes)?;
+    read_answer(&mut stream)
+}
+
+fn read_answer(stream: &mut impl Read) -> io::Result<Answer> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    let (status, start, length) = loop {
+        let read = stream.read(&mut buffer)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes.extend_from_slice(&buffer[..read]);
+        if let Some(head) = parse_head(&bytes)? {
+            break head;
+        }
+        if bytes.len() > MAX_HEAD_BYTES {
+            return Err(not_http("its head is too long"));
+        }
+    };
+    let mut body = bytes.split_off(start);
+    let missing = length.saturating_sub(body.len());
+    stream.take(missing as u64).read_to_end(&mut body)?;
+    if body.len() < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    body.truncate(length);
+    Ok(Answer { status, body })
+}
+
+/// Status, where the body starts, and its length, once the head is whole.
+fn parse_head(bytes: &[u8]) -> io::Result<Option<(u16, usize, usize)>> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let start = match response.parse(bytes) {
+        Ok(httparse::Status::Complete(start)) => start,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(error) => return Err(not_http(&error.to_string())),
+    };
+    let length = response
+        .headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
+        .and_then(|header| std::str::from_utf8(header.value).ok()?.parse().ok())
+        .ok_or_else(|| not_http("it has no Content-Length"))?;
+    let status = response.code.ok_or_else(|| not_http("it has no status"))?;
+    Ok(Some((status, start, length)))
+}
+
+fn not_http(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("not an HTTP answer of a sidecar: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives one byte at a time.
+    struct Trickle<'a>(&'a [u8]);
+
+    impl Read for Trickle<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let (Some((&first, rest)), false) = (self.0.split_first(), buffer.is_empty()) else {
+                return Ok(0);
+            };
+            (buffer[0], self.0) = (first, rest);
+            Ok(1)
+        }
+    }
+
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+    #[test]
+    fn an_answer_is_read_however_it_is_split() {
+        let answer = read_answer(&mut Trickle(ANSWER)).unwrap();
+        assert_eq!((answer.status, &answer.body[..]), (200, &b"hello"[..]));
+    }
+
+    #[test]
+    fn a_truncated_answer_is_an_error() {
+        for length in 0..ANSWER.len() {
+            assert!(read_answer(&mut &ANSWER[..length]).is_err(), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn what_is_not_http_is_an_error() {
+        assert!(read_answer(&mut &b"refuse grammar\n"[..]).is_err());
+        assert!(read_answer(&mut &b"HTTP/1.1 200 OK\r\n\r\n"[..]).is_err());
+        let endless = vec![b'a'; 2 * MAX_HEAD_BYTES];
+        let head = [b"HTTP/1.1 200 OK\r\nx: ".to_vec(), endless].concat();
+        assert!(read_answer(&mut &head[..]).is_err());
+    }
+
+    #[test]
+    fn keys_are_encoded() {
+        assert_eq!(
+            map_target(["a b", "ключ", "=&"]),
+            "/map?k=a%20b&k=%D0%BA%D0%BB%D1%8E%D1%87&k=%3D%26"
+        );
+    }
+}

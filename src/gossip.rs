@@ -1,0 +1,487 @@
+//! Whom to call and when: the timer, relayed waves of news, and what a failure changes.
+//!
+//! Convergence rests on the timer alone: each node calls the peers of a shuffled cycle, one a
+//! round, which tells everyone in O(log N) rounds (Karp et al., "Randomized Rumor Spreading",
+//! 2000). News travels ahead of the timer by two shortcuts:
+//!
+//! - *Ordered relay.* All nodes know nearly the same addresses, so each can put them in the same
+//!   order. A node that has news calls the node in the middle of those that follow it, hands it the
+//!   half beyond, and goes on with the near half: a binomial broadcast, log2 N steps deep, in which
+//!   everyone is told once. Two such waves run over two orders, by address and by a hash of it, so
+//!   that a node which fails in one does not silence its half in the other.
+//! - *Random repair.* Then it calls random peers until two in a row had the news already. This
+//!   finds whoever the waves have missed.
+//!
+//! A pure scheduler. It is told the time, the addresses and how each call ended, and says what to
+//! do next; the caller does it. Time is in milliseconds of a clock that never goes back.
+
+use fastrand::Rng;
+use siphasher::sip::SipHasher13;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
+
+/// The timer fires after the interval, give or take this part of it, so that nodes which started
+/// together do not call together for ever.
+pub const JITTER: f64 = 0.1;
+
+/// When a call fails the next peer is called at once, up to this many calls a round, and as many
+/// for the head of a wave's half.
+pub const MAX_TRIES: u32 = 3;
+
+/// An address that failed is left alone for this long, doubled with each further failure …
+pub const MIN_BACK_OFF_MS: u64 = 1_000;
+
+/// … up to this long: it may be a new pod's by then.
+pub const MAX_BACK_OFF_MS: u64 = 30_000;
+
+/// The time between two calls of the random repair.
+pub const REPAIR_EVERY_MS: u64 = 20;
+
+/// The repair ends once this many partners in a row had the news already.
+pub const REPAIR_UNTIL_KNOWN: u32 = 2;
+
+/// Calls for news that may be made at once. One exchange carries all news, so a storm of writes
+/// needs no more of them than a slow trickle.
+pub const BURST_CALLS: u32 = 32;
+
+/// One more call for news may be made after each such time.
+pub const CALL_EVERY_MS: u64 = 100;
+
+/// While draining: how long after all peers have been tried in vain they are tried again.
+pub const DRAIN_RETRY_MS: u64 = 200;
+
+/// How many others must have all that we have before we leave, if there are as many.
+pub const DRAIN_CONFIRMATIONS: usize = 2;
+
+/// The number of waves, each over an order of its own.
+pub const WAVES: usize = 2;
+
+/// A part of a wave: tell those that follow you in its order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Duty {
+    /// Which order, less than [`WAVES`].
+    pub wave: u8,
+    /// How many of those that follow.
+    pub span: u32,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action<P> {
+    /// Call this peer now, and say how it went with [`Gossip::ended`].
+    Call {
+        /// Its address.
+        peer: P,
+        /// What to hand it, if the call is part of a wave.
+        duty: Option<Duty>,
+    },
+    /// Nothing until then, or until something happens.
+    WaitUntil(u64),
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// Both sides have what the other had.
+    Complete {
+        /// The node that was called.
+        node: u32,
+        /// Whether it lacked anything that we had.
+        was_news: bool,
+    },
+    /// It went well, but there was more than fits into one exchange.
+    LeftOver,
+    /// No conversation came about, or it broke.
+    Failed,
+    /// The address is our own.
+    Myself,
+}
+
+#[derive(Clone, Copy)]
+struct BackOff {
+    failures: u32,
+    until_ms: u64,
+}
+
+/// Why the call under way was made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Round,
+    Wave(usize),
+    Repair,
+}
+
+/// One order of the peers, and what is to be told along it.
+#[derive(Default)]
+struct Wave<P> {
+    /// Those that follow us come first.
+    ring: Vec<P>,
+    /// So many of them are still to be told, by us or through others.
+    span: u32,
+    /// Heads of the far half that were tried in vain.
+    tries: u32,
+    /// What to begin with once this is done: news that came, or was handed to us, meanwhile.
+    pending: u32,
+}
+
+/// The scheduler of one node; `P` is a peer's address.
+pub struct Gossip<P> {
+    rng: Rng,
+    interval_ms: u64,
+    /// The latest addresses, without our own, in ascending order.
+    peers: Vec<P>,
+    /// Our place in the waves' orders.
+    own_place: Option<P>,
+    /// Addresses at which a call has met ourselves.
+    ourselves: BTreeSet<P>,
+    /// Those of this cycle that are still to be called, in an order drawn for the cycle.
+    cycle: Vec<P>,
+    /// Addresses that failed last time.
+    failing: BTreeMap<P, BackOff>,
+    /// When the next round starts.
+    round_at_ms: u64,
+    /// Calls that the round under way may still make.
+    calls_left: u32,
+    /// A peer to call again at once, since it had more for us or we for it.
+    again: Option<P>,
+    waves: [Wave<P>; WAVES],
+    /// The wave that is served next, if both have something to do.
+    wave_turn: usize,
+    /// While there may be someone without our news: partners in a row that had it.
+    known_in_a_row: Option<u32>,
+    repair_at_ms: u64,
+    /// Calls for news that may be made now, and since when the next one is being earned.
+    tokens: u32,
+    earning_since_ms: u64,
+    purpose: Purpose,
+    /// Who has confirmed to have everything, while we are leaving.
+    draining: Option<Vec<u32>>,
+}
+
+impl<P: Copy + Ord + Hash> Gossip<P> {
+    /// A scheduler whose first round comes at a random time within the first interval.
+    pub fn new(interval_ms: u64, now_ms: u64, mut rng: Rng) -> Self {
+        let round_at_ms = now_ms + rng.u64(0..=interval_ms);
+        let wave = || Wave { ring: Vec::new(), span: 0, tries: 0, pending: 0 };
+        Self {
+            rng,
+            interval_ms,
+            peers: Vec::new(),
+            own_place: None,
+            ourselves: BTreeSet::new(),
+            cycle: Vec::new(),
+            failing: BTreeMap::new(),
+            round_at_ms,
+            calls_left: 0,
+            again: None,
+            waves: std::array::from_fn(|_| wave()),
+            wave_turn: 0,
+            known_in_a_row: None,
+            repair_at_ms: now_ms,
+            tokens: BURST_CALLS,
+            earning_since_ms: now_ms,
+            purpose: Purpose::Round,
+            draining: None,
+        }
+    }
+
+    /// Takes the latest addresses.
+    ///
+    /// The first ones to arrive start a round at once: a newcomer should not wait for its timer.
+    pub fn set_peers(&mut self, mut peers: Vec<P>, now_ms: u64) {
+        peers.sort_unstable();
+        peers.dedup();
+        // An address that is no longer listed may come back as somebody else's.
+        self.ourselves.retain(|own| peers.binary_search(own).is_ok());
+        peers.retain(|peer| !self.ourselves.contains(peer) && Some(*peer) != self.own_place);
+        if peers == self.peers {
+            return;
+        }
+        if self.peers.is_empty() {
+            self.round_at_ms = self.round_at_ms.min(now_ms);
+        }
+        let known = |peer: &P| peers.binary_search(peer).is_ok();
+        self.cycle.retain(known);
+        self.failing.retain(|peer, _| known(peer));
+        self.again = self.again.filter(known);
+        self.peers = peers;
+        self.order_waves();
+    }
+
+    /// Takes the address by which the others know us.
+    pub fn set_own_place(&mut self, own: P) {
+        if self.own_place != Some(own) {
+            self.own_place = Some(own);
+            self.leave_out(own);
+        }
+    }
+
+    /// How many peers there are to call.
+    pub fn peers(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Whether one of the listed addresses turned out to be our own.
+    pub fn has_met_itself(&self) -> bool {
+        !self.ourselves.is_empty()
+    }
+
+    /// Takes note of a write here: everyone is to be told.
+    pub fn wrote(&mut self, now_ms: u64) {
+        for wave in &mut self.waves {
+            wave.pending = wave.ring.len() as u32;
+        }
+        self.learned(now_ms);
+    }
+
+    /// Takes note of news from a peer.
+    pub fn learned(&mut self, now_ms: u64) {
+        if self.known_in_a_row.is_none() {
+            self.repair_at_ms = now_ms;
+        }
+        self.known_in_a_row = Some(0);
+    }
+
+    /// Takes over a part of a wave. It is done even if there was no news for us in it.
+    pub fn handed(&mut self, duty: Duty) {
+        if let Some(wave) = self.waves.get_mut(usize::from(duty.wave)) {
+            // One duty is kept, the wider one: it tells the others' news as well.
+            wave.pending = wave.pending.max(duty.span.min(wave.ring.len() as u32));
+        }
+    }
+
+    /// What to do now.
+    pub fn next(&mut self, now_ms: u64) -> Action<P> {
+        if let Some(peer) = self.again.take() {
+            return self.call(Purpose::Round, peer);
+        }
+        if now_ms >= self.round_at_ms {
+            self.begin_round(now_ms);
+        }
+        if self.calls_left > 0 {
+            self.calls_left -= 1;
+            if let Some(peer) = self.draw(now_ms) {
+                return self.call(Purpose::Round, peer);
+            }
+            self.calls_left = 0;
+        }
+        self.earn(now_ms);
+        let mut wait_until_ms = self.round_at_ms;
+        if self.tokens > 0 {
+            for _ in 0..WAVES {
+                let index = self.wave_turn;
+                self.wave_turn = (index + 1) % WAVES;
+                if let Some((peer, duty)) = self.next_of_wave(index, now_ms) {
+                    self.tokens -= 1;
+                    self.purpose = Purpose::Wave(index);
+                    return Action::Call { peer, duty: Some(duty) };
+                }
+            }
+            if self.known_in_a_row.is_some() {
+                if now_ms >= self.repair_at_ms {
+                    if let Some(peer) = self.draw(now_ms) {
+                        self.tokens -= 1;
+                        self.repair_at_ms = now_ms + REPAIR_EVERY_MS;
+                        return self.call(Purpose::Repair, peer);
+                    }
+                    self.known_in_a_row = None;
+                } else {
+                    wait_until_ms = wait_until_ms.min(self.repair_at_ms);
+                }
+            }
+        } else if self.known_in_a_row.is_some() || self.waves.iter().any(Wave::has_work) {
+            wait_until_ms = wait_until_ms.min(self.earning_since_ms + CALL_EVERY_MS);
+        }
+        Action::WaitUntil(wait_until_ms)
+    }
+
+    fn call(&mut self, purpose: Purpose, peer: P) -> Action<P> {
+        self.purpose = purpose;
+        Action::Call { peer, duty: None }
+    }
+
+    fn begin_round(&mut self, now_ms: u64) {
+        if self.draining.is_some() {
+            self.round_at_ms = now_ms + DRAIN_RETRY_MS;
+            self.calls_left = self.peers.len() as u32;
+            self.cycle.clear();
+        } else {
+            let spread = self.interval_ms as f64 * JITTER * (2.0 * self.rng.f64() - 1.0);
+            self.round_at_ms = now_ms + (self.interval_ms as f64 + spread).max(1.0) as u64;
+            self.calls_left = MAX_TRIES;
+        }
+    }
+
+    /// The next peer of the cycle that is not being left alone.
+    ///
+    /// A shuffled cycle reaches everyone within one cycle; independent draws would leave some out
+    /// for long.
+    fn draw(&mut self, now_ms: u64) -> Option<P> {
+        for fresh_cycle in [false, true] {
+            if fresh_cycle {
+                self.cycle.clone_from(&self.peers);
+                self.rng.shuffle(&mut self.cycle);
+            }
+            while let Some(peer) = self.cycle.pop() {
+                if self.draining.is_some() || self.is_rested(&peer, now_ms) {
+                    return Some(peer);
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether a peer did not fail last time, or that is long enough ago.
+    fn is_rested(&self, peer: &P, now_ms: u64) -> bool {
+        self.failing.get(peer).is_none_or(|back_off| back_off.until_ms <= now_ms)
+    }
+
+    /// The head of the far half of what is left of a wave, and the rest of that half for it.
+    fn next_of_wave(&mut self, index: usize, now_ms: u64) -> Option<(P, Duty)> {
+        while self.waves[index].has_work() {
+            let wave = &mut self.waves[index];
+            if wave.span == 0 {
+                wave.span = std::mem::take(&mut wave.pending);
+            }
+            let near = wave.span / 2;
+            let head = near + wave.tries;
+            if wave.tries == MAX_TRIES || head >= wave.span {
+                wave.skip_far_half();
+                continue;
+            }
+            let span = wave.span - head - 1;
+            let peer = wave.ring[head as usize];
+            if self.is_rested(&peer, now_ms) {
+                return Some((peer, Duty { wave: index as u8, span }));
+            }
+            self.waves[index].tries += 1;
+        }
+        None
+    }
+
+    fn earn(&mut self, now_ms: u64) {
+        let earned = now_ms.saturating_sub(self.earning_since_ms) / CALL_EVERY_MS;
+        if earned >= u64::from(BURST_CALLS - self.tokens) {
+            self.tokens = BURST_CALLS;
+            self.earning_since_ms = now_ms;
+        } else {
+            self.tokens += earned as u32;
+            self.earning_since_ms += earned * CALL_EVERY_MS;
+        }
+    }
+
+    /// Takes note of how a call ended.
+    pub fn ended(&mut self, peer: P, ended: Ended, now_ms: u64) {
+        let is_well = match ended {
+            Ended::Failed => {
+                let failures = self.failing.get(&peer).map_or(0, |back_off| back_off.failures);
+                let pause_ms = (MIN_BACK_OFF_MS << failures.min(16)).min(MAX_BACK_OFF_MS);
+                let until_ms = now_ms + pause_ms;
+                self.failing.insert(peer, BackOff { failures: failures + 1, until_ms });
+                false
+            }
+            Ended::Myself => {
+                self.ourselves.insert(peer);
+                self.own_place.get_or_insert(peer);
+                self.leave_out(peer);
+                false
+            }
+            Ended::LeftOver => {
+                self.again = Some(peer);
+                self.known_in_a_row = self.known_in_a_row.map(|_| 0);
+                true
+            }
+            Ended::Complete { node, was_news } => {
+                self.known_in_a_row = self
+                    .known_in_a_row
+                    .map(|known| if was_news { 0 } else { known + 1 })
+                    .filter(|&known| known < REPAIR_UNTIL_KNOWN || self.has_wave_work());
+                if let Some(confirmed) = &mut self.draining {
+                    if !confirmed.contains(&node) {
+                        confirmed.push(node);
+                    }
+                }
+                true
+            }
+        };
+        if is_well {
+            self.failing.remove(&peer);
+        }
+        match self.purpose {
+            Purpose::Round if is_well && self.draining.is_none() => self.calls_left = 0,
+            Purpose::Wave(index) if is_well => self.waves[index].skip_far_half(),
+            Purpose::Wave(index) => self.waves[index].tries += 1,
+            Purpose::Round | Purpose::Repair => {}
+        }
+    }
+
+    fn has_wave_work(&self) -> bool {
+        self.waves.iter().any(Wave::has_work)
+    }
+
+    fn leave_out(&mut self, own: P) {
+        self.peers.retain(|&peer| peer != own);
+        self.cycle.retain(|&peer| peer != own);
+        self.order_waves();
+    }
+
+    /// Puts the peers in the waves' orders, those first that follow us.
+    fn order_waves(&mut self) {
+        // The keys are part of the protocol: nodes that hash otherwise tell some twice, some not.
+        let hash = |peer: &P| {
+            let mut hasher = SipHasher13::new_with_keys(0x6f72_6465_7231, 0x6f72_6465_7232);
+            peer.hash(&mut hasher);
+            hasher.finish()
+        };
+        let Some(own) = self.own_place else { return };
+        let mut by_address = self.peers.clone();
+        by_address.rotate_left(self.peers.partition_point(|peer| *peer < own));
+        let mut by_hash = self.peers.clone();
+        by_hash.sort_by_cached_key(|peer| (hash(peer), *peer));
+        let own_hash = (hash(&own), own);
+        let first = by_hash.partition_point(|peer| (hash(peer), *peer) < own_hash);
+        by_hash.rotate_left(first);
+        for (wave, ring) in self.waves.iter_mut().zip([by_address, by_hash]) {
+            let most = ring.len() as u32;
+            wave.ring = ring;
+            wave.span = wave.span.min(most);
+            wave.pending = wave.pending.min(most);
+        }
+    }
+
+    /// Starts to leave, or starts anew after a write: calls everyone until enough have everything.
+    pub fn drain(&mut self, now_ms: u64) {
+        self.draining = Some(Vec::new());
+        self.round_at_ms = now_ms;
+    }
+
+    /// Whether enough others have confirmed, since the drain began, that they have everything.
+    pub fn is_drained(&self) -> bool {
+        let needed = DRAIN_CONFIRMATIONS.min(self.peers.len());
+        self.draining.as_ref().is_some_and(|confirmed| confirmed.len() >= needed)
+    }
+}
+
+impl<P> Wave<P> {
+    fn has_work(&self) -> bool {
+        self.span > 0 || self.pending > 0
+    }
+
+    /// Goes on with the near half: the far one is told, or given up.
+    fn skip_far_half(&mut self) {
+        self.span /= 2;
+        self.tries = 0;
+    }
+}
+
+/// Since when a node counts as cut off, if it does: it last met a peer at `last_met_ms`, and that
+/// is longer ago than half the tombstones' time; 0 if it never met one.
+///
+/// Deletions that it missed may be forgotten by the others before it meets them again. A clock that
+/// was set back makes nobody cut off.
+pub fn cut_since(last_met_ms: Option<u64>, wall_ms: u64, tombstone_ttl_ms: u64) -> Option<u64> {
+    match last_met_ms {
+        None => Some(0),
+        Some(met_ms) => (wall_ms.saturating_sub(met_ms) > tombstone_ttl_ms / 2).then_some(met_ms),
+    }
+}

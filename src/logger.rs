@@ -1,0 +1,93 @@
+//! The log: logfmt on standard error, and a bound on how often anything is said.
+
+use log::{LevelFilter, Log, Metadata, Record};
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Panics so far in this process, all threads together: each one is our bug.
+pub static PANICS: AtomicU64 = AtomicU64::new(0);
+
+struct Logger;
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let now = humantime::format_rfc3339_millis(SystemTime::now());
+            let level = record.level().as_str().to_lowercase();
+            let text = record.args().to_string();
+            // One write a line, so that lines of several threads do not mix. Debug formatting
+            // quotes, and escapes what could break out of the line.
+            let line = format!("ts={now} level={level} msg={text:?}\n");
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Starts logging. Panics are counted and logged, at a bounded rate, wherever they happen.
+pub fn start(level: LevelFilter) {
+    log::set_max_level(level);
+    if log::set_logger(&Logger).is_err() {
+        return;
+    }
+    static PANIC_LOG: Limiter = Limiter::new();
+    std::panic::set_hook(Box::new(|info| {
+        PANICS.fetch_add(1, Relaxed);
+        if let Some(silent) = PANIC_LOG.pass() {
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or("unnamed");
+            log::error!("bug: thread {name} panicked: {info}{silent}");
+        }
+    }));
+}
+
+/// Lets a few lines of a kind through each minute and counts the others.
+pub struct Limiter(Mutex<Window>);
+
+struct Window {
+    began: Option<Instant>,
+    lines: u32,
+    silent: u64,
+}
+
+/// How many lines of one kind a minute may have.
+pub const MAX_LINES_A_MINUTE: u32 = 5;
+
+impl Limiter {
+    /// For one kind of line.
+    pub const fn new() -> Self {
+        Self(Mutex::new(Window { began: None, lines: 0, silent: 0 }))
+    }
+
+    /// Whether a line may be written now; if so, what to say at its end of those that were not.
+    pub fn pass(&self) -> Option<String> {
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if window.began.is_none_or(|began| began.elapsed() >= Duration::from_secs(60)) {
+            let silent = window.silent;
+            *window = Window { began: Some(Instant::now()), lines: 1, silent: 0 };
+            return Some(match silent {
+                0 => String::new(),
+                _ => format!(" (and {silent} more like this before)"),
+            });
+        }
+        window.lines += 1;
+        if window.lines > MAX_LINES_A_MINUTE {
+            window.silent += 1;
+            return None;
+        }
+        Some(String::new())
+    }
+}
+
+impl Default for Limiter {
+    fn default() -> Self {
+        Self::new()
+    }
+}

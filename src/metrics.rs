@@ -1,0 +1,229 @@
+//! What has been counted, as the ancestor's `/stats` and for Prometheus.
+
+use crate::message::Refusal;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What is counted. The order is that of [`COUNTERS`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "the table below says what each one counts")]
+pub enum Counter {
+    OutSyncs,
+    InSyncs,
+    BadHttp,
+    GoodHttp,
+    FailedCalls,
+    BrokenAnswers,
+    RefusedProtocol,
+    RefusedCluster,
+    RefusedMyself,
+    RefusedBusy,
+    RefusedGrammar,
+    RecordsSent,
+    RecordsTaken,
+    EntriesForgotten,
+    BytesSent,
+    BytesReceived,
+    FailedLookUps,
+    ClocksOff,
+    HttpRestarts,
+    HttpAbandoned,
+}
+
+/// The names of the counters: in `/stats`, in `/metrics` (after `gossip_sidecar_`), and for people.
+///
+/// The first four are the ancestor's, in its order.
+pub const COUNTERS: [(Counter, &str, &str, &str); 20] = [
+    (
+        Counter::OutSyncs,
+        "nOutSyncs",
+        "exchanges_called_total",
+        "exchanges that this node called and that ran to their end",
+    ),
+    (
+        Counter::InSyncs,
+        "nInSyncs",
+        "exchanges_answered_total",
+        "exchanges that this node answered and that ran to their end",
+    ),
+    (
+        Counter::BadHttp,
+        "nBadHttpReqs",
+        "http_requests_bad_total",
+        "HTTP requests answered with 4xx or 5xx",
+    ),
+    (
+        Counter::GoodHttp,
+        "nGoodHttpReqs",
+        "http_requests_good_total",
+        "HTTP requests answered with 2xx",
+    ),
+    (
+        Counter::FailedCalls,
+        "nFailedCalls",
+        "exchanges_called_failed_total",
+        "calls that found nobody or broke",
+    ),
+    (
+        Counter::BrokenAnswers,
+        "nBrokenAnswers",
+        "exchanges_answered_failed_total",
+        "conversations of callers that broke",
+    ),
+    (
+        Counter::RefusedProtocol,
+        "nRefusedProtocol",
+        "refused_protocol_total",
+        "conversations refused: another protocol version",
+    ),
+    (
+        Counter::RefusedCluster,
+        "nRefusedCluster",
+        "refused_cluster_total",
+        "conversations refused: another cluster",
+    ),
+    (
+        Counter::RefusedMyself,
+        "nRefusedSelf",
+        "refused_self_total",
+        "conversations refused: this very node",
+    ),
+    (
+        Counter::RefusedBusy,
+        "nRefusedBusy",
+        "refused_busy_total",
+        "conversations refused: too many at a time",
+    ),
+    (
+        Counter::RefusedGrammar,
+        "nRefusedGrammar",
+        "refused_grammar_total",
+        "conversations refused: not the protocol",
+    ),
+    (Counter::RecordsSent, "nRecordsSent", "records_sent_total", "records sent to peers"),
+    (
+        Counter::RecordsTaken,
+        "nRecordsTaken",
+        "records_taken_total",
+        "fresher records taken from peers",
+    ),
+    (
+        Counter::EntriesForgotten,
+        "nEntriesForgotten",
+        "entries_forgotten_total",
+        "entries dropped that were deleted while this node was cut off",
+    ),
+    (Counter::BytesSent, "nBytesSent", "peer_bytes_sent_total", "bytes sent to peers"),
+    (
+        Counter::BytesReceived,
+        "nBytesReceived",
+        "peer_bytes_received_total",
+        "bytes received from peers",
+    ),
+    (
+        Counter::FailedLookUps,
+        "nFailedLookUps",
+        "dns_failures_total",
+        "look-ups of SERVICE_DNS_NAME that failed or came back empty",
+    ),
+    (
+        Counter::ClocksOff,
+        "nClocksOff",
+        "clocks_off_total",
+        "hellos whose sender's clock was a minute off or more",
+    ),
+    (
+        Counter::HttpRestarts,
+        "nHttpRestarts",
+        "http_restarts_total",
+        "times that the HTTP listener was set up anew",
+    ),
+    (
+        Counter::HttpAbandoned,
+        "nHttpAbandoned",
+        "http_abandoned_total",
+        "uploads too large to read away, whose connection was given up",
+    ),
+];
+
+/// The counters of one node.
+#[derive(Default)]
+pub struct Metrics([AtomicU64; COUNTERS.len()]);
+
+impl Metrics {
+    /// Counts one.
+    pub fn count(&self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Counts several.
+    pub fn add(&self, counter: Counter, number: u64) {
+        self.0[counter as usize].fetch_add(number, Relaxed);
+    }
+
+    /// Counts a conversation that was not to be.
+    pub fn refused(&self, refusal: Refusal) {
+        self.count(match refusal {
+            Refusal::Protocol => Counter::RefusedProtocol,
+            Refusal::Cluster => Counter::RefusedCluster,
+            Refusal::Myself => Counter::RefusedMyself,
+            Refusal::Busy => Counter::RefusedBusy,
+            Refusal::Grammar => Counter::RefusedGrammar,
+        });
+    }
+
+    /// The count so far.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.0[counter as usize].load(Relaxed)
+    }
+}
+
+/// What is true of a node at this moment: name in `/stats`, in `/metrics`, for people, and value.
+pub type Gauge = (&'static str, &'static str, &'static str, u64);
+
+/// The ancestor's `/stats`: `name=value` a line, its own names first.
+pub fn stats(
+    up_secs: u64,
+    up_since: &str,
+    metrics: &Metrics,
+    facts: &[(&str, String)],
+    gauges: &[Gauge],
+) -> String {
+    let mut text = format!("upTimeSecs={up_secs}\nupSince={up_since}\n");
+    let counters = COUNTERS.iter().map(|&(counter, name, ..)| (name, metrics.get(counter)));
+    let gauges = gauges.iter().map(|&(name, .., value)| (name, value));
+    for (name, value) in counters.chain(gauges) {
+        writeln!(text, "{name}={value}").expect("writing to memory cannot fail");
+    }
+    for (name, value) in facts {
+        writeln!(text, "{name}={value}").expect("writing to memory cannot fail");
+    }
+    text
+}
+
+/// The Prometheus text exposition format, version 0.0.4.
+pub fn prometheus(metrics: &Metrics, gauges: &[Gauge]) -> String {
+    let mut text = String::new();
+    let counters = COUNTERS
+        .iter()
+        .map(|&(counter, _, name, help)| (name, help, "counter", metrics.get(counter)));
+    let gauges = gauges.iter().map(|&(_, name, help, value)| (name, help, "gauge", value));
+    for (name, help, kind, value) in counters.chain(gauges) {
+        let name = format!("gossip_sidecar_{name}");
+        writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}")
+            .expect("writing to memory cannot fail");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_counters() {
+        for (index, &(counter, ..)) in COUNTERS.iter().enumerate() {
+            assert_eq!(counter as usize, index, "{counter:?}");
+        }
+    }
+}

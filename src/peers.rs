@@ -1,0 +1,302 @@
+//! The other sidecars: finding them through DNS, and talking to them over TCP.
+//!
+//! Every wait has a deadline and every size a limit: the peer port is open to the pod network.
+
+use crate::config::Host;
+use crate::daemon::{Node, wall_ms};
+use crate::exchange::{Exchange, FULL_TURN_BYTES, Next, Summary};
+use crate::gossip::{Duty, Ended};
+use crate::logger::Limiter;
+use crate::message::{MAX_KEY_BYTES, MAX_LINE_BYTES, MAX_VALUE_BYTES, Message, ReadError, Refusal};
+use crate::metrics::Counter;
+use std::fmt;
+use std::io::{self, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// A peer that does not accept in this time is taken to be dead.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The first word of a peer, and of a caller, must come within this time.
+pub const FIRST_WORD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Any later byte must come, or be taken, within this time.
+pub const BYTE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A whole conversation ends within this time.
+pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Conversations answered at a time; callers beyond them are told to come back.
+pub const MAX_ANSWERS_AT_A_TIME: usize = 8;
+
+/// What is read in one turn at most: a full turn ends with the record that filled it.
+const MAX_TURN_BYTES: u64 =
+    (2 * FULL_TURN_BYTES + MAX_KEY_BYTES + MAX_VALUE_BYTES + MAX_LINE_BYTES) as u64;
+
+/// Hellos whose sender's clock is this far from ours are counted, and some of them logged.
+pub const CLOCK_WARNING_MS: u64 = 60_000;
+
+/// How a conversation failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// One of the two does not talk to the other.
+    Refused(Refusal),
+    /// The other side did not keep to the protocol; says what was expected.
+    Grammar(&'static str),
+    /// The network failed, or was too slow.
+    Io(io::Error),
+    /// Connected, and closed without a word: a TCP probe, for one.
+    Silence,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => write!(f, "refused: {refusal}"),
+            Self::Grammar(expected) => write!(f, "not the gossip protocol: expected {expected}"),
+            Self::Io(error) => write!(f, "{error}"),
+            Self::Silence => f.write_str("closed without a word"),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Looks all hosts up. An error only if none of them can be found.
+pub fn resolve(hosts: &[Host]) -> io::Result<Vec<SocketAddr>> {
+    let mut found = Vec::new();
+    let mut error = None;
+    for host in hosts {
+        match (host.name.as_str(), host.port).to_socket_addrs() {
+            Ok(addresses) => found.extend(addresses),
+            Err(failed) => error = Some(failed),
+        }
+    }
+    match error {
+        Some(error) if found.is_empty() => Err(error),
+        _ => Ok(found),
+    }
+}
+
+/// Calls a peer and makes both stores equal.
+pub fn call(node: &Node, peer: SocketAddr, duty: Option<Duty>) -> Result<Ended, Failure> {
+    let outcome = TcpStream::connect_timeout(&peer, CONNECT_TIMEOUT).map_err(Failure::Io).and_then(
+        |stream| {
+            let exchange = Exchange::call(node.identity(), &node.store(), wall_ms(), duty);
+            converse(node, stream, exchange, Next::Speak)
+        },
+    );
+    let summary = match outcome {
+        Ok(summary) => summary,
+        Err(Failure::Refused(Refusal::Myself)) => return Ok(Ended::Myself),
+        Err(failure) => {
+            node.metrics.count(Counter::FailedCalls);
+            return Err(failure);
+        }
+    };
+    node.metrics.count(Counter::OutSyncs);
+    node.met(&summary);
+    Ok(match summary.peer {
+        Some(node) if summary.complete => Ended::Complete { node, was_news: summary.sent > 0 },
+        _ => Ended::LeftOver,
+    })
+}
+
+/// Answers callers until the end of the process.
+pub fn listen(node: &Arc<Node>, listener: &TcpListener) {
+    static LOG: Limiter = Limiter::new();
+    loop {
+        let outcome = listener.accept().and_then(|(stream, peer)| {
+            let Some(slot) = Slot::take(node) else {
+                return refuse_busy(node, stream);
+            };
+            let node = node.clone();
+            let answer = move || {
+                let _slot = slot;
+                answer(&node, stream, peer);
+            };
+            std::thread::Builder::new().name("answer".into()).spawn(answer).map(drop)
+        });
+        if let Err(error) = outcome {
+            // Out of descriptors or threads, most likely: some will be free soon.
+            if let Some(silent) = LOG.pass() {
+                log::warn!("answering a peer: {error}{silent}");
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// A place among the conversations answered at a time.
+struct Slot(Arc<Node>);
+
+impl Slot {
+    fn take(node: &Arc<Node>) -> Option<Self> {
+        let slot = Self(node.clone());
+        (node.answering.fetch_add(1, Ordering::AcqRel) < MAX_ANSWERS_AT_A_TIME).then_some(slot)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.answering.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn refuse_busy(node: &Node, stream: TcpStream) -> io::Result<()> {
+    node.metrics.refused(Refusal::Busy);
+    stream.set_nonblocking(true)?;
+    // A caller that cannot take these few bytes learns it from the close.
+    let _ = say(&mut &stream, &Message::Refuse(Refusal::Busy));
+    Ok(())
+}
+
+fn answer(node: &Node, stream: TcpStream, peer: SocketAddr) {
+    static LOG: Limiter = Limiter::new();
+    let own = stream.local_addr();
+    let failure = match converse(node, stream, Exchange::answer(node.identity()), Next::Listen) {
+        Ok(summary) => {
+            node.metrics.count(Counter::InSyncs);
+            own.into_iter().for_each(|own| node.reached_at(own));
+            return node.met(&summary);
+        }
+        Err(failure) => failure,
+    };
+    match &failure {
+        Failure::Silence => return log::debug!("caller {peer}: {failure}"),
+        Failure::Refused(refusal) => node.metrics.refused(*refusal),
+        Failure::Grammar(_) => node.metrics.refused(Refusal::Grammar),
+        Failure::Io(_) => node.metrics.count(Counter::BrokenAnswers),
+    }
+    // Addresses come back under other owners, and ports are scanned: neither may flood the log.
+    if let Some(silent) = LOG.pass() {
+        log::warn!("caller {peer}: {failure}{silent}");
+    }
+}
+
+/// Holds one conversation over a connection. The store is locked for single steps, never while
+/// waiting for the other side.
+fn converse(
+    node: &Node,
+    stream: TcpStream,
+    mut exchange: Exchange,
+    mut next: Next,
+) -> Result<Summary, Failure> {
+    stream.set_nodelay(true)?;
+    let mut input = BufReader::with_capacity(16 * 1024, Wire::new(node, stream));
+    loop {
+        match next {
+            Next::Over => return Ok(exchange.summary()),
+            Next::Speak => {
+                let turn = loop {
+                    if let Some(turn) = exchange.reply(&mut node.store()) {
+                        break turn;
+                    }
+                };
+                input.get_mut().write_all(&turn.bytes)?;
+                if turn.last {
+                    return Ok(exchange.summary());
+                }
+                input.get_mut().turn_bytes_left = MAX_TURN_BYTES;
+                next = Next::Listen;
+            }
+            Next::Listen => {
+                let message = listen_to(&mut input)?;
+                let heard_refusal = matches!(message, Message::Refuse(_));
+                match exchange.receive(&mut node.store(), message, wall_ms()) {
+                    Ok(then) => next = then,
+                    Err(refusal) => {
+                        if !heard_refusal {
+                            say(input.get_mut(), &Message::Refuse(refusal))?;
+                        }
+                        return Err(Failure::Refused(refusal));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn listen_to(input: &mut BufReader<Wire<'_>>) -> Result<Message, Failure> {
+    let (failure, refusal) = match Message::read(input) {
+        Ok(message) => return Ok(message),
+        Err(ReadError::Closed) if !input.get_ref().has_heard => return Err(Failure::Silence),
+        Err(ReadError::Closed) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+        Err(ReadError::Io(error)) => return Err(error.into()),
+        Err(ReadError::Protocol) => (Failure::Refused(Refusal::Protocol), Refusal::Protocol),
+        Err(ReadError::Grammar(expected)) => (Failure::Grammar(expected), Refusal::Grammar),
+    };
+    say(input.get_mut(), &Message::Refuse(refusal))?;
+    Err(failure)
+}
+
+fn say(output: &mut impl Write, message: &Message) -> io::Result<()> {
+    let mut line = Vec::new();
+    message.write(&mut line);
+    output.write_all(&line)
+}
+
+/// A connection whose every wait is bounded, and whose bytes are counted.
+struct Wire<'a> {
+    node: &'a Node,
+    stream: TcpStream,
+    deadline: Instant,
+    /// How much the other side may still say in this turn.
+    turn_bytes_left: u64,
+    has_heard: bool,
+}
+
+impl<'a> Wire<'a> {
+    fn new(node: &'a Node, stream: TcpStream) -> Self {
+        Self {
+            node,
+            stream,
+            deadline: Instant::now() + EXCHANGE_TIMEOUT,
+            turn_bytes_left: MAX_TURN_BYTES,
+            has_heard: false,
+        }
+    }
+
+    /// How long the next wait may be.
+    fn patience(&self) -> io::Result<Option<Duration>> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the conversation took too long"));
+        }
+        Ok(Some(left.min(if self.has_heard { BYTE_TIMEOUT } else { FIRST_WORD_TIMEOUT })))
+    }
+}
+
+impl Read for Wire<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.turn_bytes_left == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the turn is too long"));
+        }
+        self.stream.set_read_timeout(self.patience()?)?;
+        let room = buffer.len().min(usize::try_from(self.turn_bytes_left).unwrap_or(usize::MAX));
+        let read = self.stream.read(&mut buffer[..room])?;
+        self.has_heard |= read > 0;
+        self.turn_bytes_left -= read as u64;
+        self.node.metrics.add(Counter::BytesReceived, read as u64);
+        Ok(read)
+    }
+}
+
+impl Write for Wire<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(self.patience()?)?;
+        let written = self.stream.write(buffer)?;
+        self.node.metrics.add(Counter::BytesSent, written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}

@@ -1,0 +1,355 @@
+//! The map: put, get, delete and merge, and the digests that tell two maps apart.
+//!
+//! The store takes the time as an argument and does no I/O: with the same calls it comes to the
+//! same state. It is meant to stand behind one mutex, locked for one call at a time.
+
+use crate::digest::{Digest, FAN_OUT, Item, Prefix, key_hash};
+use crate::version::{Clock, Version};
+use siphasher::sip::SipHasher13;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::BuildHasher;
+
+/// Entries are spread over this many maps, so that growing one or listing it is short.
+pub const SHARDS: usize = FAN_OUT * FAN_OUT;
+
+/// The depth in the trie at which a bucket is a shard.
+pub const SHARD_DEPTH: u8 = 2;
+
+/// What an entry is taken to need beyond its key and value when the quota is counted, in bytes.
+pub const ENTRY_OVERHEAD_BYTES: u64 = 96;
+
+/// How many of the latest changes are offered in a hello before anything is compared.
+pub const MAX_HOT_ITEMS: usize = 16;
+
+/// For how long a change counts as recent, in milliseconds.
+pub const HOT_FOR_MS: u64 = 5_000;
+
+/// Tombstones collected in one call at most, which bounds the time the lock is held.
+pub const MAX_COLLECTED_AT_ONCE: usize = 1_000;
+
+/// What one node keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Local writes beyond this are refused; merges never are, or replicas would differ for good.
+    pub max_store_bytes: u64,
+    /// A tombstone is forgotten this long after its deletion, by hybrid time.
+    pub tombstone_ttl_ms: u64,
+}
+
+/// A key's state: a value, or a tombstone that says since when there is none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// When and where it was written.
+    pub version: Version,
+    /// `None` is a tombstone.
+    pub value: Option<Box<[u8]>>,
+}
+
+/// An entry together with its key, as it travels between nodes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// Any UTF-8 text, the empty one included.
+    pub key: Box<str>,
+    /// The key's state.
+    pub entry: Entry,
+}
+
+/// What became of a local write.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Put {
+    /// The key had no value before.
+    Created(Version),
+    /// The key had a value, which is gone.
+    Replaced(Version),
+    /// The write would take the store past its quota, and changed nothing.
+    Full,
+    /// The key's version is the last before the end of time, and nothing beats it.
+    EndOfTime,
+}
+
+/// What became of a record from another node.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Merged {
+    /// It was fresher and is now ours.
+    Taken,
+    /// We had it already, or something fresher.
+    Known,
+    /// A tombstone past its time for a key that we don't have.
+    Expired,
+}
+
+/// Hashes keys for the shards' maps, keyed by a seed of this process: who chooses keys cannot
+/// choose collisions.
+#[derive(Clone, Copy)]
+struct SeededHasher(u64);
+
+impl BuildHasher for SeededHasher {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0, !self.0)
+    }
+}
+
+/// A change in the order it was made here.
+#[derive(Clone, Copy)]
+struct Change {
+    wall_ms: u64,
+    item: Item,
+}
+
+/// The replicated map of one node.
+pub struct Store {
+    /// By the first [`SHARD_DEPTH`] digits of the key's hash.
+    shards: Vec<HashMap<Box<str>, Entry, SeededHasher>>,
+    /// The digest of each shard, kept up to date by every change.
+    digests: Vec<Digest>,
+    clock: Clock,
+    limits: Limits,
+    /// Keys, values and [`ENTRY_OVERHEAD_BYTES`] of all entries, tombstones included.
+    bytes: u64,
+    /// Entries that have a value.
+    live: usize,
+    /// Every tombstone there is, by the time of its deletion.
+    tombstones: BTreeSet<(u64, Box<str>)>,
+    /// The latest changes, at most [`MAX_HOT_ITEMS`], the oldest first.
+    recent: VecDeque<Change>,
+    /// Counts local writes and deletions.
+    writes: u64,
+}
+
+impl Store {
+    /// An empty store for the process that drew the id `node`; `seed` keys its hash maps.
+    pub fn new(node: u32, seed: u64, limits: Limits) -> Self {
+        let shard = || HashMap::with_hasher(SeededHasher(seed));
+        Self {
+            shards: (0..SHARDS).map(|_| shard()).collect(),
+            digests: vec![Digest::default(); SHARDS],
+            clock: Clock::new(node),
+            limits,
+            bytes: 0,
+            live: 0,
+            tombstones: BTreeSet::new(),
+            recent: VecDeque::with_capacity(MAX_HOT_ITEMS),
+            writes: 0,
+        }
+    }
+
+    /// The key's value.
+    pub fn get(&self, key: &str) -> Option<&[u8]> {
+        self.entry(key)?.value.as_deref()
+    }
+
+    /// The key's state, tombstone or value.
+    pub fn entry(&self, key: &str) -> Option<&Entry> {
+        self.shards[shard_of(key_hash(key))].get(key)
+    }
+
+    /// Writes a value.
+    pub fn put(&mut self, key: &str, value: Box<[u8]>, wall_ms: u64) -> Put {
+        let current = self.entry(key);
+        let was_live = current.is_some_and(|entry| entry.value.is_some());
+        let before = current.map_or(0, |entry| cost(key, entry.value.as_deref()));
+        let bytes = self.bytes - before + cost(key, Some(&value));
+        if bytes > self.limits.max_store_bytes && bytes > self.bytes {
+            return Put::Full;
+        }
+        let current = current.map(|entry| entry.version);
+        let Some(version) = self.clock.next(wall_ms, current) else {
+            return Put::EndOfTime;
+        };
+        self.replace(key, Entry { version, value: Some(value) }, wall_ms);
+        self.writes += 1;
+        if was_live { Put::Replaced(version) } else { Put::Created(version) }
+    }
+
+    /// Deletes a value and returns the tombstone's version, or `None` if there was no value (or
+    /// its version is the last before the end of time).
+    pub fn delete(&mut self, key: &str, wall_ms: u64) -> Option<Version> {
+        let entry = self.entry(key)?;
+        entry.value.as_ref()?;
+        let current = entry.version;
+        let version = self.clock.next(wall_ms, Some(current))?;
+        self.replace(key, Entry { version, value: None }, wall_ms);
+        self.writes += 1;
+        Some(version)
+    }
+
+    /// Takes a record from another node if it is fresher than what is here.
+    ///
+    /// Merging is commutative, associative and idempotent: whatever the order in which a set of
+    /// records arrives, and however often, the outcome is the greatest version of each key.
+    pub fn merge(&mut self, record: Record, wall_ms: u64) -> Merged {
+        let version = record.entry.version;
+        self.clock.observe(version, wall_ms);
+        match self.entry(&record.key) {
+            Some(ours) if ours.version >= version => return Merged::Known,
+            None if record.entry.value.is_none() && self.is_expired(version, wall_ms) => {
+                return Merged::Expired;
+            }
+            _ => {}
+        }
+        self.replace(&record.key, record.entry, wall_ms);
+        Merged::Taken
+    }
+
+    /// Forgets an entry altogether, as if it had never been here.
+    ///
+    /// Only for a node that was cut off for so long that the others have collected the tombstone.
+    pub fn forget(&mut self, key: &str) {
+        let hash = key_hash(key);
+        let shard = shard_of(hash);
+        if let Some((key, entry)) = self.shards[shard].remove_entry(key) {
+            self.digests[shard].remove(Item { hash, version: entry.version });
+            self.bytes -= cost(&key, entry.value.as_deref());
+            self.live -= usize::from(entry.value.is_some());
+            if entry.value.is_none() {
+                self.tombstones.remove(&(entry.version.ms(), key));
+            }
+        }
+    }
+
+    /// Forgets tombstones past their time, at most [`MAX_COLLECTED_AT_ONCE`]; returns how many.
+    pub fn collect(&mut self, wall_ms: u64) -> usize {
+        let now_ms = self.clock.now_ms(wall_ms);
+        let ttl_ms = self.limits.tombstone_ttl_ms;
+        let due: Vec<Box<str>> = self
+            .tombstones
+            .iter()
+            .take_while(|(ms, _)| ms.saturating_add(ttl_ms) < now_ms)
+            .take(MAX_COLLECTED_AT_ONCE)
+            .map(|(_, key)| key.clone())
+            .collect();
+        due.iter().for_each(|key| self.forget(key));
+        due.len()
+    }
+
+    fn is_expired(&self, version: Version, wall_ms: u64) -> bool {
+        version.ms().saturating_add(self.limits.tombstone_ttl_ms) < self.clock.now_ms(wall_ms)
+    }
+
+    /// Puts `entry` in the place of what the key had, and keeps all that is derived up to date.
+    fn replace(&mut self, key: &str, entry: Entry, wall_ms: u64) {
+        let item = Item { hash: key_hash(key), version: entry.version };
+        let digest = &mut self.digests[shard_of(item.hash)];
+        let entries = &mut self.shards[shard_of(item.hash)];
+        digest.add(item);
+        self.bytes += cost(key, entry.value.as_deref());
+        self.live += usize::from(entry.value.is_some());
+        let is_tombstone = entry.value.is_none();
+        let old = match entries.get_mut(key) {
+            Some(place) => Some(std::mem::replace(place, entry)),
+            None => entries.insert(key.into(), entry),
+        };
+        if let Some(old) = old {
+            digest.remove(Item { hash: item.hash, version: old.version });
+            self.bytes -= cost(key, old.value.as_deref());
+            self.live -= usize::from(old.value.is_some());
+            if old.value.is_none() {
+                self.tombstones.remove(&(old.version.ms(), key.into()));
+            }
+        }
+        // Only now: the old one may have been a tombstone of the same millisecond.
+        if is_tombstone {
+            self.tombstones.insert((item.version.ms(), key.into()));
+        }
+        if self.recent.len() == MAX_HOT_ITEMS {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Change { wall_ms, item });
+    }
+
+    /// The digest of everything.
+    pub fn root(&self) -> Digest {
+        self.digest_of(0..SHARDS)
+    }
+
+    /// The digest of a bucket that is a shard or holds whole shards.
+    ///
+    /// Deeper buckets are not kept: their digests come from [`Store::items`].
+    pub fn digest(&self, prefix: Prefix) -> Digest {
+        self.digest_of(shards_of(prefix))
+    }
+
+    fn digest_of(&self, shards: std::ops::Range<usize>) -> Digest {
+        let mut digest = Digest::default();
+        self.digests[shards].iter().for_each(|&shard| digest.join(shard));
+        digest
+    }
+
+    /// The items of one shard, in the order of their hashes.
+    pub fn items(&self, shard: usize) -> Vec<Item> {
+        let mut items: Vec<Item> = self.shards[shard]
+            .iter()
+            .map(|(key, entry)| Item { hash: key_hash(key), version: entry.version })
+            .collect();
+        items.sort_unstable();
+        items
+    }
+
+    /// The entries of one shard whose hash is chosen, in the order of their hashes.
+    pub fn entries(&self, shard: usize, chosen: impl Fn(u64) -> bool) -> Vec<(u64, &str, &Entry)> {
+        let mut entries: Vec<(u64, &str, &Entry)> = self.shards[shard]
+            .iter()
+            .map(|(key, entry)| (key_hash(key), &**key, entry))
+            .filter(|&(hash, ..)| chosen(hash))
+            .collect();
+        entries.sort_unstable_by_key(|&(hash, key, _)| (hash, key));
+        entries
+    }
+
+    /// The latest changes, one a key and none older than [`HOT_FOR_MS`], in the order of the hashes.
+    pub fn hot(&self, wall_ms: u64) -> Vec<Item> {
+        let mut latest: Vec<Item> = Vec::new();
+        for change in self.recent.iter().rev() {
+            let is_recent = wall_ms.abs_diff(change.wall_ms) <= HOT_FOR_MS;
+            if is_recent && !latest.iter().any(|item| item.hash == change.item.hash) {
+                latest.push(change.item);
+            }
+        }
+        latest.sort_unstable();
+        latest
+    }
+
+    /// Entries that have a value.
+    pub fn live(&self) -> usize {
+        self.live
+    }
+
+    /// Deletions remembered.
+    pub fn tombstones(&self) -> usize {
+        self.tombstones.len()
+    }
+
+    /// What counts against [`Limits::max_store_bytes`].
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many local writes and deletions there were, so that others can tell whether there was
+    /// one more.
+    pub fn writes(&self) -> u64 {
+        self.writes
+    }
+
+    /// The id of this process, which its writes carry.
+    pub fn node(&self) -> u32 {
+        self.clock.node()
+    }
+}
+
+/// The shard that holds a hash.
+pub fn shard_of(hash: u64) -> usize {
+    (hash >> (64 - 4 * SHARD_DEPTH)) as usize
+}
+
+/// The shards that a bucket touches: many if it is shallow, otherwise the one that it lies in.
+pub fn shards_of(prefix: Prefix) -> std::ops::Range<usize> {
+    shard_of(prefix.first())..shard_of(prefix.last()) + 1
+}
+
+fn cost(key: &str, value: Option<&[u8]>) -> u64 {
+    key.len() as u64 + value.map_or(0, |value| value.len() as u64) + ENTRY_OVERHEAD_BYTES
+}

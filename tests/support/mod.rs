@@ -1,0 +1,268 @@
+//! What the tests share: stores with known contents, a naive model, and a wire between two stores.
+
+// Each test binary uses a part of it.
+#![allow(dead_code)]
+
+use gossip_sidecar::digest::{Digest, Item, Prefix, key_hash};
+use gossip_sidecar::exchange::{Exchange, Identity, Next, Summary};
+use gossip_sidecar::message::Message;
+use gossip_sidecar::store::{ENTRY_OVERHEAD_BYTES, Entry, Limits, Record, SHARDS, Store};
+use gossip_sidecar::version::Version;
+use proptest::test_runner::{Config, RngSeed};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+/// The time at which the tests' conversations are held.
+pub const WALL_MS: u64 = 1_700_000_000_000;
+
+/// More exchanges than any pair of stores in these tests needs to become equal.
+const MAX_EXCHANGES: usize = 1_000;
+
+/// The same cases in every run, so that a failure can be looked at again.
+pub fn fixed_seed(cases: u32) -> Config {
+    Config {
+        cases,
+        rng_seed: RngSeed::Fixed(0x676f_7373_6970),
+        failure_persistence: None,
+        ..Config::default()
+    }
+}
+
+/// A member of the tests' cluster that was never cut off.
+pub fn member() -> Identity {
+    Identity { cluster: "default".into(), cut_ms: None }
+}
+
+/// A member that has had no peer since `ms`.
+pub fn cut_off_since(ms: u64) -> Identity {
+    Identity { cut_ms: Some(ms), ..member() }
+}
+
+/// An empty store without a quota that keeps its tombstones.
+pub fn store(node: u32) -> Store {
+    let limits = Limits { max_store_bytes: u64::MAX / 2, tombstone_ttl_ms: u64::MAX / 2 };
+    Store::new(node, u64::from(node), limits)
+}
+
+/// A store that learned these records long before [`WALL_MS`], so that none of them is hot.
+pub fn store_with(node: u32, records: &[Record]) -> Store {
+    let mut store = store(node);
+    for record in records {
+        let _ = store.merge(record.clone(), WALL_MS - 3_600_000);
+    }
+    store
+}
+
+pub fn value(key: &str, version: Version, value: &[u8]) -> Record {
+    Record { key: key.into(), entry: Entry { version, value: Some(value.into()) } }
+}
+
+pub fn tombstone(key: &str, version: Version) -> Record {
+    Record { key: key.into(), entry: Entry { version, value: None } }
+}
+
+/// `count` values by node 9 under keys that start with `name`, a millisecond apart, all of them
+/// older than an hour at [`WALL_MS`].
+pub fn values(name: &str, count: usize) -> Vec<Record> {
+    let version = |index| Version::new(WALL_MS - 7_200_000 + index as u64, 0, 9);
+    (0..count).map(|index| value(&format!("{name}-{index}"), version(index), b"v")).collect()
+}
+
+/// The first `count` keys `NAME-0`, `NAME-1`, … that lie in the bucket.
+pub fn keys_in(bucket: Prefix, name: &str, count: usize) -> Vec<String> {
+    (0u64..)
+        .map(|index| format!("{name}-{index}"))
+        .filter(|key| bucket.contains(key_hash(key)))
+        .take(count)
+        .collect()
+}
+
+/// A store's contents as a plain map: the model that stores are compared with.
+pub type Contents = BTreeMap<Box<str>, Entry>;
+
+pub fn contents(store: &Store) -> Contents {
+    (0..SHARDS)
+        .flat_map(|shard| store.entries(shard, |_| true))
+        .map(|(_, key, entry)| (key.into(), entry.clone()))
+        .collect()
+}
+
+/// What a store must come to that learned all of these: the greatest version of each key.
+pub fn freshest(all: impl IntoIterator<Item = Contents>) -> Contents {
+    let mut freshest = Contents::new();
+    for (key, entry) in all.into_iter().flatten() {
+        match freshest.get(&key) {
+            Some(best) if best.version >= entry.version => {}
+            _ => {
+                freshest.insert(key, entry);
+            }
+        }
+    }
+    freshest
+}
+
+/// Computes all that a store derives from its entries once more, and compares.
+pub fn assert_in_step(store: &Store) {
+    let contents = contents(store);
+    let mut root = Digest::default();
+    let mut bytes = 0;
+    let mut live = 0;
+    for (key, Entry { version, value }) in &contents {
+        root.add(Item { hash: key_hash(key), version: *version });
+        bytes += key.len() as u64 + ENTRY_OVERHEAD_BYTES;
+        bytes += value.as_ref().map_or(0, |value| value.len() as u64);
+        live += usize::from(value.is_some());
+    }
+    assert_eq!(store.root(), root, "digest");
+    assert_eq!(store.bytes(), bytes, "bytes");
+    assert_eq!(store.live(), live, "live");
+    assert_eq!(store.tombstones(), contents.len() - live, "tombstones");
+}
+
+/// What happened in a conversation.
+#[derive(Default)]
+pub struct Outcome {
+    /// What the caller made of it.
+    pub caller: Summary,
+    /// What the called one made of it.
+    pub called: Summary,
+    /// Whether it ran to its end rather than being cut by the hook.
+    pub over: bool,
+    /// The turns as they went over the wire, the caller's first.
+    pub turns: Vec<Vec<u8>>,
+    /// Messages taken in by either side.
+    pub messages: usize,
+    /// How many of them were `rest`.
+    pub rests: usize,
+    /// Bytes of `put` and `del` lines with the keys and values behind them.
+    pub record_bytes: usize,
+}
+
+impl Outcome {
+    /// All bytes, both ways.
+    pub fn payload_bytes(&self) -> usize {
+        self.turns.iter().map(Vec::len).sum()
+    }
+
+    /// What was spent on finding out which records to send.
+    pub fn overhead_bytes(&self) -> usize {
+        self.payload_bytes() - self.record_bytes
+    }
+
+    pub fn round_trips(&self) -> usize {
+        assert_eq!(self.turns.len() % 2, 0, "the called one has the last word");
+        self.turns.len() / 2
+    }
+
+    /// The conversation for a person to read: who speaks, then the bytes.
+    pub fn transcript(&self) -> String {
+        let mut text = String::new();
+        for (turn, who) in self.turns.iter().zip(["caller", "called"].iter().cycle()) {
+            let said = String::from_utf8_lossy(turn);
+            for line in said.strip_suffix('\n').unwrap_or(&said).split('\n') {
+                text += format!("{who}  {line}").trim_end();
+                text.push('\n');
+            }
+        }
+        text
+    }
+}
+
+/// Opens a conversation.
+pub fn call(caller: Identity, store: &Store, wall_ms: u64) -> Exchange {
+    Exchange::call(caller, store, wall_ms, None)
+}
+
+/// Runs one conversation between two members that were never cut off.
+pub fn exchange(caller: &mut Store, called: &mut Store, wall_ms: u64) -> Outcome {
+    exchange_as((caller, member()), (called, member()), wall_ms)
+}
+
+/// Runs one conversation.
+pub fn exchange_as(
+    caller: (&mut Store, Identity),
+    called: (&mut Store, Identity),
+    wall_ms: u64,
+) -> Outcome {
+    let outcome = exchange_with(caller, called, wall_ms, &mut |_, _, _| ControlFlow::Continue(()));
+    assert!(outcome.over);
+    outcome
+}
+
+/// What threads may do between two steps of a conversation, given the caller's store, the called
+/// one's, and the number of messages so far; breaking cuts the conversation there.
+pub type Hook<'a> = &'a mut dyn FnMut(&mut Store, &mut Store, usize) -> ControlFlow<()>;
+
+/// Runs one conversation and calls `hook` wherever no side holds its lock.
+pub fn exchange_with(
+    (caller, caller_is): (&mut Store, Identity),
+    (called, called_is): (&mut Store, Identity),
+    wall_ms: u64,
+    hook: Hook<'_>,
+) -> Outcome {
+    let mut sides = [call(caller_is, caller, wall_ms), Exchange::answer(called_is)];
+    let mut stores = [caller, called];
+    let mut outcome = Outcome::default();
+    outcome.over = converse(&mut sides, &mut stores, wall_ms, hook, &mut outcome).is_continue();
+    outcome.caller = sides[0].summary();
+    outcome.called = sides[1].summary();
+    outcome
+}
+
+fn converse(
+    sides: &mut [Exchange; 2],
+    stores: &mut [&mut Store; 2],
+    wall_ms: u64,
+    hook: Hook<'_>,
+    outcome: &mut Outcome,
+) -> ControlFlow<()> {
+    let mut between_steps = |stores: &mut [&mut Store; 2], messages| {
+        let [caller, called] = stores;
+        hook(caller, called, messages)
+    };
+    between_steps(stores, 0)?;
+    for speaker in [0, 1].into_iter().cycle() {
+        let listener = 1 - speaker;
+        let turn = loop {
+            let turn = sides[speaker].reply(stores[speaker]);
+            between_steps(stores, outcome.messages)?;
+            if let Some(turn) = turn {
+                break turn;
+            }
+        };
+        outcome.turns.push(turn.bytes.clone());
+        let mut input = &turn.bytes[..];
+        let mut next = Next::Listen;
+        while next == Next::Listen {
+            let before = input;
+            let message = Message::read(&mut input).expect("what one side writes the other reads");
+            let said = &before[..before.len() - input.len()];
+            let mut rewritten = Vec::with_capacity(said.len());
+            message.write(&mut rewritten);
+            assert!(rewritten == said, "a message has one form");
+            match message {
+                Message::Record(_) => outcome.record_bytes += said.len(),
+                Message::Rest => outcome.rests += 1,
+                _ => {}
+            }
+            outcome.messages += 1;
+            next = sides[listener]
+                .receive(stores[listener], message, wall_ms)
+                .expect("who keeps to the protocol is not refused");
+            between_steps(stores, outcome.messages)?;
+        }
+        assert!(input.is_empty(), "nothing follows the end of a turn");
+        assert_eq!(next == Next::Over, turn.last, "both sides agree on when it is over");
+        if turn.last {
+            break;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// Repeats exchanges until one is complete; returns how many that took.
+pub fn exchange_until_complete(caller: &mut Store, called: &mut Store, wall_ms: u64) -> usize {
+    (1..=MAX_EXCHANGES)
+        .find(|round| exchange(caller, called, wall_ms + *round as u64).caller.complete)
+        .expect("exchanges come to an end")
+}
