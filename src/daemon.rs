@@ -232,10 +232,10 @@ pub fn serve(config: Config) -> Result<(), CannotServe> {
     let client_listeners = bind_all(&config.client, "CLIENT_PORT", "CLIENT_BIND")?;
     let (tell, told) = mpsc::channel();
     let node = Arc::new(Node::new(config, tell.clone()));
+    let id = node.store().node();
     log::info!(
-        "gossip-sidecar {} started: node {:08x}, cluster {}, HTTP on {:?}, peers on {:?}",
+        "gossip-sidecar {} started: node {id:08x}, cluster {}, HTTP on {:?}, peers on {:?}",
         env!("CARGO_PKG_VERSION"),
-        node.store().node(),
         node.config.cluster,
         addresses(&client_listeners),
         addresses(&peer_listeners),

@@ -209,7 +209,9 @@ fn converse(
             Next::Listen => {
                 let message = listen_to(&mut input)?;
                 let heard_refusal = matches!(message, Message::Refuse(_));
-                match exchange.receive(&mut node.store(), message, wall_ms()) {
+                // A statement of its own: the lock must be gone before anything is sent.
+                let received = exchange.receive(&mut node.store(), message, wall_ms());
+                match received {
                     Ok(then) => next = then,
                     Err(refusal) => {
                         if !heard_refusal {

@@ -144,12 +144,17 @@ impl Store {
 
     /// The key's state, tombstone or value.
     pub fn entry(&self, key: &str) -> Option<&Entry> {
-        self.shards[shard_of(key_hash(key))].get(key)
+        self.entry_at(key_hash(key), key)
+    }
+
+    fn entry_at(&self, hash: u64, key: &str) -> Option<&Entry> {
+        self.shards[shard_of(hash)].get(key)
     }
 
     /// Writes a value.
     pub fn put(&mut self, key: &str, value: Box<[u8]>, wall_ms: u64) -> Put {
-        let current = self.entry(key);
+        let hash = key_hash(key);
+        let current = self.entry_at(hash, key);
         let was_live = current.is_some_and(|entry| entry.value.is_some());
         let before = current.map_or(0, |entry| cost(key, entry.value.as_deref()));
         let bytes = self.bytes - before + cost(key, Some(&value));
@@ -160,7 +165,7 @@ impl Store {
         let Some(version) = self.clock.next(wall_ms, current) else {
             return Put::EndOfTime;
         };
-        self.replace(key, Entry { version, value: Some(value) }, wall_ms);
+        self.replace(hash, key, Entry { version, value: Some(value) }, wall_ms);
         self.writes += 1;
         if was_live { Put::Replaced(version) } else { Put::Created(version) }
     }
@@ -168,11 +173,10 @@ impl Store {
     /// Deletes a value and returns the tombstone's version, or `None` if there was no value (or
     /// its version is the last before the end of time).
     pub fn delete(&mut self, key: &str, wall_ms: u64) -> Option<Version> {
-        let entry = self.entry(key)?;
-        entry.value.as_ref()?;
-        let current = entry.version;
+        let hash = key_hash(key);
+        let current = self.entry_at(hash, key).filter(|entry| entry.value.is_some())?.version;
         let version = self.clock.next(wall_ms, Some(current))?;
-        self.replace(key, Entry { version, value: None }, wall_ms);
+        self.replace(hash, key, Entry { version, value: None }, wall_ms);
         self.writes += 1;
         Some(version)
     }
@@ -184,14 +188,15 @@ impl Store {
     pub fn merge(&mut self, record: Record, wall_ms: u64) -> Merged {
         let version = record.entry.version;
         self.clock.observe(version, wall_ms);
-        match self.entry(&record.key) {
+        let hash = key_hash(&record.key);
+        match self.entry_at(hash, &record.key) {
             Some(ours) if ours.version >= version => return Merged::Known,
             None if record.entry.value.is_none() && self.is_expired(version, wall_ms) => {
                 return Merged::Expired;
             }
             _ => {}
         }
-        self.replace(&record.key, record.entry, wall_ms);
+        self.replace(hash, &record.key, record.entry, wall_ms);
         Merged::Taken
     }
 
@@ -231,8 +236,8 @@ impl Store {
     }
 
     /// Puts `entry` in the place of what the key had, and keeps all that is derived up to date.
-    fn replace(&mut self, key: &str, entry: Entry, wall_ms: u64) {
-        let item = Item { hash: key_hash(key), version: entry.version };
+    fn replace(&mut self, hash: u64, key: &str, entry: Entry, wall_ms: u64) {
+        let item = Item { hash, version: entry.version };
         let digest = &mut self.digests[shard_of(item.hash)];
         let entries = &mut self.shards[shard_of(item.hash)];
         digest.add(item);
