@@ -67,6 +67,11 @@ pub fn plan(method: &str, target: &str, max_key_bytes: usize) -> Result<Plan, Re
         let reason = format!("the URL is longer than {MAX_TARGET_BYTES} bytes: ask for fewer keys");
         return Err(Response::problem(414, reason));
     }
+    // RFC 9112, section 3.2.2: the absolute form, which is meant for proxies, must be taken too.
+    let target = match target.strip_prefix("http://") {
+        Some(absolute) => absolute.find('/').map_or("/", |path| &absolute[path..]),
+        None => target,
+    };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let read_only = |plan| match method {
         "GET" | "HEAD" => Ok(plan),
@@ -186,7 +191,7 @@ pub fn put(store: &mut Store, key: &str, value: Box<[u8]>, wall_ms: u64) -> Resp
         Put::Replaced(_) => Response::empty(204),
         Put::Full => Response::problem(
             507,
-            "the store is full (MAX_STORE_BYTES): delete something or raise the limit",
+            "the store is full (MAX_STORE_BYTES): replace something by less, or raise the limit",
         ),
         Put::EndOfTime => {
             Response::problem(507, "the key's version is the last that there is: use another key")

@@ -25,24 +25,28 @@ pub const SETTINGS: [Setting; 16] = [
     setting(
         "CLIENT_BIND",
         "127.0.0.1,::1",
-        "addresses it listens on; others than loopback expose the map",
+        "addresses of the HTTP interface; others than loopback expose the map",
     ),
-    setting("PEER_PORT", "46747", "port on which the sidecars talk to each other"),
-    setting("PEER_BIND", "::,0.0.0.0", "addresses it listens on for them"),
+    setting("PEER_PORT", "46747", "port on which the sidecars talk to each other, the same on all"),
+    setting("PEER_BIND", "::,0.0.0.0", "addresses on which other sidecars may call"),
     setting(
         "SERVICE_DNS_NAME",
         "gossip-sidecar",
         "the headless Service; several names or HOST:PORT, by commas",
     ),
     setting("MY_POD_IP", "", "this pod's address, to leave ourselves out"),
-    setting("MY_POD_NAME", "", "this pod's name, for the log and /stats"),
+    setting("MY_POD_NAME", "", "this pod's name, for /stats"),
     setting("CLUSTER", "default", "only sidecars with the same name talk to each other"),
     setting("SYNC_INTERVAL", "1s", "a peer is called this often: 250ms, 1s, 5m"),
-    setting("MAX_KEY_BYTES", "1KiB", "longest key, at most 64KiB"),
+    setting("MAX_KEY_BYTES", "1KiB", "longest key, at most 64KiB; sizes in bytes, KiB, MiB or GiB"),
     setting("MAX_VALUE_BYTES", "1MiB", "longest value, at most 16MiB"),
-    setting("MAX_STORE_BYTES", "64MiB", "local writes past this get a 507"),
-    setting("TOMBSTONE_TTL", "24h", "how long a deletion is remembered"),
-    setting("READY_TIMEOUT", "10s", "ready after this long even without a peer"),
+    setting("MAX_STORE_BYTES", "64MiB", "local writes past this much data get a 507"),
+    setting(
+        "TOMBSTONE_TTL",
+        "24h",
+        "how long a deletion is remembered; a node cut off for half of it drops what was deleted",
+    ),
+    setting("READY_TIMEOUT", "10s", "/readyz says yes after this long even if no peer was met"),
     setting("DRAIN_TIMEOUT", "5s", "how long the last writes are pushed to peers after SIGTERM"),
     setting("LOG_LEVEL", "info", "off, error, warn, info, debug or trace"),
 ];
@@ -253,7 +257,9 @@ impl Text {
         });
         match bytes {
             Some(bytes) if (1..=max).contains(&bytes) => Ok(bytes),
-            _ => self.bad(format!("a size from 1 to {max} bytes, such as 4096, 64KiB or 1MiB")),
+            _ => {
+                self.bad(format!("a size from 1 to {max} bytes, such as 4096, 64KiB, 1MiB or 2GiB"))
+            }
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Node {
     started_at: SystemTime,
     /// When it last met a peer, in Unix milliseconds; 0 for never.
     last_met_ms: AtomicU64,
+    /// See [`Identity::since_ms`].
+    since_ms: AtomicU64,
     caught_up: AtomicBool,
     leaving: AtomicBool,
     known_peers: AtomicUsize,
@@ -63,6 +65,7 @@ impl Node {
             started: Instant::now(),
             started_at: SystemTime::now(),
             last_met_ms: AtomicU64::new(0),
+            since_ms: AtomicU64::new(wall_ms()),
             caught_up: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             known_peers: AtomicUsize::new(0),
@@ -102,12 +105,13 @@ impl Node {
         let tombstone_ttl_ms = self.config.tombstone_ttl.as_millis() as u64;
         Identity {
             cluster: self.config.cluster.clone(),
+            since_ms: self.since_ms.load(Relaxed),
             cut_ms: cut_since(last_met_ms, wall_ms(), tombstone_ttl_ms),
         }
     }
 
-    /// Takes note of a conversation that ran to its end.
-    pub fn met(&self, summary: &Summary) {
+    /// Takes note of a conversation that began at `began_ms`, Unix milliseconds, and ran to its end.
+    pub fn met(&self, summary: &Summary, began_ms: u64) {
         static CLOCK_LOG: Limiter = Limiter::new();
         self.metrics.add(Counter::RecordsSent, summary.sent);
         self.metrics.add(Counter::RecordsTaken, summary.taken);
@@ -127,7 +131,11 @@ impl Node {
             let _ = self.tell.send(Event::Learned(summary.duty));
         }
         if summary.complete {
-            self.last_met_ms.store(wall_ms().max(1), Relaxed);
+            // What is written while the conversation runs may not have been part of it.
+            self.last_met_ms.store(began_ms.max(1), Relaxed);
+            if let Some(since_ms) = summary.peer_since_ms {
+                self.since_ms.fetch_min(since_ms, Relaxed);
+            }
             self.catch_up("an exchange with a peer is complete");
         }
     }

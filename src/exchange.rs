@@ -34,8 +34,11 @@ pub const MAX_TURNS: u32 = 24;
 pub struct Identity {
     /// The name that both sides must share.
     pub cluster: Box<str>,
-    /// Since when it has had no peer, in Unix milliseconds, if that is longer than half the
-    /// tombstones' time; 0 for never yet.
+    /// How far back what it holds goes, in Unix milliseconds: to its own start, or further if it
+    /// has caught up with a node that has been there for longer.
+    pub since_ms: u64,
+    /// Since when it has had no peer, if that is longer than half the tombstones' time; 0 for never
+    /// yet.
     pub cut_ms: Option<u64>,
 }
 
@@ -58,6 +61,8 @@ pub struct Summary {
     pub peer: Option<u32>,
     /// How far the other's clock is ahead of ours, in milliseconds, if it said what it shows.
     pub clock_offset_ms: Option<i64>,
+    /// How far back what the other holds goes, if one of the two has been cut off.
+    pub peer_since_ms: Option<u64>,
     /// The part of a wave that the caller has handed over.
     pub duty: Option<Duty>,
     /// Whether it ran to its end with nothing left over, so that each side has what the other had.
@@ -104,6 +109,7 @@ pub struct Exchange {
     /// What the hot list explains of the difference between the roots.
     explained: u64,
     peer_cut_ms: Option<u64>,
+    has_said_since: bool,
     /// The items of the shard that was looked at last: questions come shard by shard.
     grouped: Option<(usize, Vec<Item>)>,
     /// Where the last question of this turn ended; they come in ascending order.
@@ -163,6 +169,7 @@ impl Exchange {
             peer_root: None,
             explained: 0,
             peer_cut_ms: None,
+            has_said_since: false,
             grouped: None,
             asked_up_to: None,
             out: Vec::new(),
@@ -195,7 +202,11 @@ impl Exchange {
             Message::Refuse(refusal) => return Err(refusal),
             Message::Hello(hello) if !greeted => self.greet(store, &hello, wall_ms)?,
             _ if !greeted => return Err(Refusal::Grammar),
-            Message::Cut(ms) => self.peer_cut_ms = Some(ms),
+            Message::Since(ms) => self.summary.peer_since_ms = Some(ms),
+            Message::Cut(ms) => {
+                self.peer_cut_ms = Some(ms);
+                self.say_since();
+            }
             Message::Tell(duty) => self.summary.duty = Some(duty),
             Message::Hot(items) => items.into_iter().for_each(|item| self.explain(store, item)),
             Message::Row(bucket, children) => {
@@ -432,14 +443,21 @@ impl Exchange {
         }
     }
 
-    /// If we were cut off and the other was not: what it lacks of before then was deleted.
+    /// If we were cut off, and the other was there before and was not: what it lacks of before then
+    /// was deleted.
     fn forget_before_ms(&self) -> Option<u64> {
-        self.me.cut_ms.filter(|_| self.peer_cut_ms.is_none())
+        let was_there = |&cut_ms: &u64| {
+            self.peer_cut_ms.is_none()
+                && self.summary.peer_since_ms.is_some_and(|since_ms| since_ms <= cut_ms)
+        };
+        self.me.cut_ms.filter(was_there)
     }
 
-    /// If the other was cut off and we were not: what we lack of before then was deleted.
+    /// If the other was cut off, and we were there before and were not: what we lack of before then
+    /// was deleted.
     fn prune_before_ms(&self) -> Option<u64> {
-        self.peer_cut_ms.filter(|_| self.me.cut_ms.is_none())
+        let was_there = |&cut_ms: &u64| self.me.cut_ms.is_none() && self.me.since_ms <= cut_ms;
+        self.peer_cut_ms.filter(was_there)
     }
 
     /// Writes down what to call gone, and what to ask for by its hash.
@@ -496,7 +514,14 @@ impl Exchange {
 
     fn say_cut(&mut self) {
         if let Some(ms) = self.me.cut_ms {
+            self.say_since();
             self.say(Message::Cut(ms));
+        }
+    }
+
+    fn say_since(&mut self) {
+        if !std::mem::replace(&mut self.has_said_since, true) {
+            self.say(Message::Since(self.me.since_ms));
         }
     }
 

@@ -22,7 +22,7 @@ pub const WORKERS: usize = 2;
 /// Bodies of up to this length have been read by tiny_http before the request is seen.
 const PREREAD_BYTES: usize = 1024;
 
-/// Threads that read larger bodies, all addresses together; uploads beyond them wait.
+/// Threads that read larger bodies, for each address listened on; uploads beyond them wait.
 pub const MAX_UPLOADS_AT_A_TIME: usize = 16;
 
 /// A body must be there within this time.

@@ -53,6 +53,8 @@ const READ_STEP_BYTES: usize = 64 * 1024;
 pub enum Message {
     /// `hello 1 CLUSTER NODE CLOCK COUNT ROOT`: opens the caller's first turn.
     Hello(Hello),
+    /// `since MS`: what the sender holds goes back to then. Said by both if one of them is cut off.
+    Since(u64),
     /// `cut MS`: the sender has had no peer since then, for longer than half the tombstones' time.
     Cut(u64),
     /// `tell WAVE SPAN`: the caller hands over a part of a wave of news.
@@ -179,6 +181,7 @@ impl Message {
                         .ok_or(ReadError::Grammar("hello 1 CLUSTER NODE CLOCK COUNT ROOT"))?,
                 )
             }
+            "since" => Self::Since(words.ms().ok_or(ReadError::Grammar("since MS"))?),
             "cut" => Self::Cut(words.ms().ok_or(ReadError::Grammar("cut MS"))?),
             "tell" => Self::Tell(words.duty().ok_or(ReadError::Grammar("tell WAVE SPAN"))?),
             "hot" => Self::Hot(
@@ -225,7 +228,7 @@ impl Message {
             }
             _ => {
                 return Err(ReadError::Grammar(
-                    "hello, cut, tell, hot, row, list, want, gone, put, del, rest, done or refuse",
+                    "hello, since, cut, tell, hot, row, list, want, gone, put, del, rest, done or refuse",
                 ));
             }
         };
@@ -243,6 +246,7 @@ impl Message {
                     hello.cluster, hello.node, hello.clock_ms, hello.count, hello.root
                 ),
             ),
+            Self::Since(ms) => emit(out, format_args!("since {ms:012x}\n")),
             Self::Cut(ms) => emit(out, format_args!("cut {ms:012x}\n")),
             Self::Tell(duty) => emit(out, format_args!("tell {} {}\n", duty.wave, duty.span)),
             Self::Hot(items) => {

@@ -86,6 +86,7 @@ pub fn resolve(hosts: &[Host]) -> io::Result<Vec<SocketAddr>> {
 
 /// Calls a peer and makes both stores equal.
 pub fn call(node: &Node, peer: SocketAddr, duty: Option<Duty>) -> Result<Ended, Failure> {
+    let began_ms = wall_ms();
     let outcome = TcpStream::connect_timeout(&peer, CONNECT_TIMEOUT).map_err(Failure::Io).and_then(
         |stream| {
             let exchange = Exchange::call(node.identity(), &node.store(), wall_ms(), duty);
@@ -101,7 +102,7 @@ pub fn call(node: &Node, peer: SocketAddr, duty: Option<Duty>) -> Result<Ended, 
         }
     };
     node.metrics.count(Counter::OutSyncs);
-    node.met(&summary);
+    node.met(&summary, began_ms);
     Ok(match summary.peer {
         Some(node) if summary.complete => Ended::Complete { node, was_news: summary.sent > 0 },
         _ => Ended::LeftOver,
@@ -159,17 +160,19 @@ fn refuse_busy(node: &Node, stream: TcpStream) -> io::Result<()> {
 
 fn answer(node: &Node, stream: TcpStream, peer: SocketAddr) {
     static LOG: Limiter = Limiter::new();
-    let own = stream.local_addr();
+    let (began_ms, own) = (wall_ms(), stream.local_addr());
     let failure = match converse(node, stream, Exchange::answer(node.identity()), Next::Listen) {
         Ok(summary) => {
             node.metrics.count(Counter::InSyncs);
             own.into_iter().for_each(|own| node.reached_at(own));
-            return node.met(&summary);
+            return node.met(&summary, began_ms);
         }
         Err(failure) => failure,
     };
     match &failure {
         Failure::Silence => return log::debug!("caller {peer}: {failure}"),
+        // That is how a node finds out which of the addresses is its own.
+        Failure::Refused(refusal @ Refusal::Myself) => return node.metrics.refused(*refusal),
         Failure::Refused(refusal) => node.metrics.refused(*refusal),
         Failure::Grammar(_) => node.metrics.refused(Refusal::Grammar),
         Failure::Io(_) => node.metrics.count(Counter::BrokenAnswers),

@@ -21,7 +21,7 @@ pub const ENTRY_OVERHEAD_BYTES: u64 = 96;
 /// How many of the latest changes are offered in a hello before anything is compared.
 pub const MAX_HOT_ITEMS: usize = 16;
 
-/// For how long a change counts as recent, in milliseconds.
+/// For how long after it was written a change counts as news, in milliseconds.
 pub const HOT_FOR_MS: u64 = 5_000;
 
 /// Tombstones collected in one call at most, which bounds the time the lock is held.
@@ -93,13 +93,6 @@ impl BuildHasher for SeededHasher {
     }
 }
 
-/// A change in the order it was made here.
-#[derive(Clone, Copy)]
-struct Change {
-    wall_ms: u64,
-    item: Item,
-}
-
 /// The replicated map of one node.
 pub struct Store {
     /// By the first [`SHARD_DEPTH`] digits of the key's hash.
@@ -115,7 +108,7 @@ pub struct Store {
     /// Every tombstone there is, by the time of its deletion.
     tombstones: BTreeSet<(u64, Box<str>)>,
     /// The latest changes, at most [`MAX_HOT_ITEMS`], the oldest first.
-    recent: VecDeque<Change>,
+    recent: VecDeque<Item>,
     /// Counts local writes and deletions.
     writes: u64,
 }
@@ -165,7 +158,7 @@ impl Store {
         let Some(version) = self.clock.next(wall_ms, current) else {
             return Put::EndOfTime;
         };
-        self.replace(hash, key, Entry { version, value: Some(value) }, wall_ms);
+        self.replace(hash, key, Entry { version, value: Some(value) });
         self.writes += 1;
         if was_live { Put::Replaced(version) } else { Put::Created(version) }
     }
@@ -176,7 +169,7 @@ impl Store {
         let hash = key_hash(key);
         let current = self.entry_at(hash, key).filter(|entry| entry.value.is_some())?.version;
         let version = self.clock.next(wall_ms, Some(current))?;
-        self.replace(hash, key, Entry { version, value: None }, wall_ms);
+        self.replace(hash, key, Entry { version, value: None });
         self.writes += 1;
         Some(version)
     }
@@ -196,7 +189,7 @@ impl Store {
             }
             _ => {}
         }
-        self.replace(hash, &record.key, record.entry, wall_ms);
+        self.replace(hash, &record.key, record.entry);
         Merged::Taken
     }
 
@@ -236,7 +229,7 @@ impl Store {
     }
 
     /// Puts `entry` in the place of what the key had, and keeps all that is derived up to date.
-    fn replace(&mut self, hash: u64, key: &str, entry: Entry, wall_ms: u64) {
+    fn replace(&mut self, hash: u64, key: &str, entry: Entry) {
         let item = Item { hash, version: entry.version };
         let digest = &mut self.digests[shard_of(item.hash)];
         let entries = &mut self.shards[shard_of(item.hash)];
@@ -263,7 +256,7 @@ impl Store {
         if self.recent.len() == MAX_HOT_ITEMS {
             self.recent.pop_front();
         }
-        self.recent.push_back(Change { wall_ms, item });
+        self.recent.push_back(item);
     }
 
     /// The digest of everything.
@@ -305,13 +298,14 @@ impl Store {
         entries
     }
 
-    /// The latest changes, one a key and none older than [`HOT_FOR_MS`], in the order of the hashes.
+    /// The latest changes, one a key, that were also written within [`HOT_FOR_MS`], in the order of
+    /// their hashes: what a newcomer has just been given is no news to the others.
     pub fn hot(&self, wall_ms: u64) -> Vec<Item> {
         let mut latest: Vec<Item> = Vec::new();
-        for change in self.recent.iter().rev() {
-            let is_recent = wall_ms.abs_diff(change.wall_ms) <= HOT_FOR_MS;
-            if is_recent && !latest.iter().any(|item| item.hash == change.item.hash) {
-                latest.push(change.item);
+        for &item in self.recent.iter().rev() {
+            let is_news = wall_ms.abs_diff(item.version.ms()) <= HOT_FOR_MS;
+            if is_news && !latest.iter().any(|newer| newer.hash == item.hash) {
+                latest.push(item);
             }
         }
         latest.sort_unstable();

@@ -407,7 +407,7 @@ fn nobody_is_heard_before_the_hello() {
 #[test]
 fn strangers_and_oneself_are_refused_in_the_first_message() {
     let mut ours = store(1);
-    let mut called = Exchange::answer(Identity { cluster: "another".into(), cut_ms: None });
+    let mut called = Exchange::answer(Identity { cluster: "another".into(), ..member() });
     assert_eq!(called.receive(&mut ours, hello(2), WALL_MS), Err(Refusal::Cluster));
     let mut called = Exchange::answer(member());
     assert_eq!(called.receive(&mut ours, hello(1), WALL_MS), Err(Refusal::Myself));
@@ -542,6 +542,7 @@ fn any_message() -> impl Strategy<Value = Message> {
     prop_oneof![
         1 => Just(hello(2)),
         1 => (0..2 * WALL_MS).prop_map(Message::Cut),
+        1 => (0..2 * WALL_MS).prop_map(Message::Since),
         1 => (0..2u8, any::<u32>()).prop_map(|(wave, span)| Message::Tell(Duty { wave, span })),
         2 => items(Prefix::ROOT, 16).prop_map(Message::Hot),
         4 => row,
@@ -787,12 +788,42 @@ fn nothing_is_forgotten_by_nodes_that_were_never_cut_off() {
 }
 
 #[test]
+fn who_came_after_the_cut_cannot_say_what_was_deleted_before() {
+    // One pod is left alone for a night; two fresh ones meet each other first, and then it.
+    for since_ms in [CUT_MS + 1, WALL_MS] {
+        let newer = Identity { since_ms, ..member() };
+        for left_calls in [true, false] {
+            let mut left = store_with(1, &values("old", 300));
+            let mut fresh = store_with(2, &[since("new")]);
+            let ours = (&mut left, cut_off_since(CUT_MS));
+            let theirs = (&mut fresh, newer.clone());
+            let outcome = match left_calls {
+                true => exchange_as(ours, theirs, WALL_MS),
+                false => exchange_as(theirs, ours, WALL_MS),
+            };
+            assert_eq!(outcome.caller.forgotten + outcome.called.forgotten, 0);
+            assert_eq!(contents(&left).len(), 301);
+            assert_eq!(contents(&left), contents(&fresh));
+            // From now on the newer one goes back as far as the one that it has caught up with.
+            let heard = if left_calls { outcome.called } else { outcome.caller };
+            assert_eq!(heard.peer_since_ms, Some(0));
+        }
+        let mut left = store_with(1, &[before("old")]);
+        let mut called = Exchange::answer(cut_off_since(CUT_MS));
+        for message in [hello(2), Message::Since(since_ms), Message::Gone(vec![key_hash("old")])] {
+            assert_eq!(called.receive(&mut left, message, WALL_MS), Ok(Next::Listen));
+        }
+        assert!(left.get("old").is_some());
+    }
+}
+
+#[test]
 fn what_was_written_since_the_cut_is_not_gone_whatever_the_peer_says() {
     let mut ours = store_with(1, &[before("old"), since("new")]);
     let mut called = Exchange::answer(cut_off_since(CUT_MS));
     let mut gone = vec![key_hash("old"), key_hash("new")];
     gone.sort_unstable();
-    for message in [hello(2), Message::Gone(gone)] {
+    for message in [hello(2), Message::Since(CUT_MS), Message::Gone(gone)] {
         assert_eq!(called.receive(&mut ours, message, WALL_MS), Ok(Next::Listen));
     }
     assert_eq!((ours.get("old"), ours.get("new")), (None, Some(&b"since the cut"[..])));

@@ -55,6 +55,7 @@ fn any_message() -> impl Strategy<Value = Message> {
     prop_oneof![
         any_hello().prop_map(Message::Hello),
         (0..END_OF_TIME_MS).prop_map(Message::Cut),
+        (0..END_OF_TIME_MS).prop_map(Message::Since),
         (0..WAVES as u8, any::<u32>()).prop_map(|(wave, span)| Message::Tell(Duty { wave, span })),
         items_in(Prefix::ROOT).prop_map(Message::Hot),
         (any_bucket(MAX_DEPTH - 1), children)
@@ -207,9 +208,10 @@ fn the_written_text_is_pinned() {
     children[15] = Some(u32::MAX);
     let leaf = 0x00a1_c0ff_ee01_2345;
     let bucket = Prefix::of(leaf, 3);
-    let pins: [(Message, &[u8]); 26] = [
+    let pins: [(Message, &[u8]); 27] = [
         (Message::Hello(hello), b"hello 1 default 1a2b3c4d 019abcdef012 3 00d5a6a1b2c3d4e5\n"),
         (Message::Cut(0), b"cut 000000000000\n"),
+        (Message::Since(0x019a_bcde_f012), b"since 019abcdef012\n"),
         (Message::Cut(0x019a_bcde_f012), b"cut 019abcdef012\n"),
         (Message::Tell(Duty { wave: 1, span: 48 }), b"tell 1 48\n"),
         (Message::Hot(vec![]), b"hot\n"),
