@@ -110,8 +110,8 @@ impl Node {
         }
     }
 
-    /// Takes note of a conversation that began at `began_ms`, Unix milliseconds, and ran to its end.
-    pub fn met(&self, summary: &Summary, began_ms: u64) {
+    /// Takes note of a conversation that ran to its end.
+    pub fn met(&self, summary: &Summary) {
         static CLOCK_LOG: Limiter = Limiter::new();
         self.metrics.add(Counter::RecordsSent, summary.sent);
         self.metrics.add(Counter::RecordsTaken, summary.taken);
@@ -131,11 +131,8 @@ impl Node {
             let _ = self.tell.send(Event::Learned(summary.duty));
         }
         if summary.complete {
-            // What is written while the conversation runs may not have been part of it.
-            self.last_met_ms.store(began_ms.max(1), Relaxed);
-            if let Some(since_ms) = summary.peer_since_ms {
-                self.since_ms.fetch_min(since_ms, Relaxed);
-            }
+            self.last_met_ms.store(summary.began_ms.max(1), Relaxed);
+            self.since_ms.store(summary.since_ms, Relaxed);
             self.catch_up("an exchange with a peer is complete");
         }
     }

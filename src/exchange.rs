@@ -34,8 +34,8 @@ pub const MAX_TURNS: u32 = 24;
 pub struct Identity {
     /// The name that both sides must share.
     pub cluster: Box<str>,
-    /// How far back what it holds goes, in Unix milliseconds: to its own start, or further if it
-    /// has caught up with a node that has been there for longer.
+    /// Since when it has known all that its cluster had, in Unix milliseconds; see
+    /// [`Summary::since_ms`]. At first its own start.
     pub since_ms: u64,
     /// Since when it has had no peer, if that is longer than half the tombstones' time; 0 for never
     /// yet.
@@ -61,8 +61,12 @@ pub struct Summary {
     pub peer: Option<u32>,
     /// How far the other's clock is ahead of ours, in milliseconds, if it said what it shows.
     pub clock_offset_ms: Option<i64>,
-    /// How far back what the other holds goes, if one of the two has been cut off.
-    pub peer_since_ms: Option<u64>,
+    /// When it began, by our wall clock. What is written later may not be part of it.
+    pub began_ms: u64,
+    /// Once it is complete: since when we have known all that our cluster had. That ends when we
+    /// are cut off, and goes back again as far as the knowledge of the node with which we catch up;
+    /// but two that were both cut off know only what they have from now on.
+    pub since_ms: u64,
     /// The part of a wave that the caller has handed over.
     pub duty: Option<Duty>,
     /// Whether it ran to its end with nothing left over, so that each side has what the other had.
@@ -108,6 +112,7 @@ pub struct Exchange {
     peer_root: Option<u64>,
     /// What the hot list explains of the difference between the roots.
     explained: u64,
+    peer_since_ms: Option<u64>,
     peer_cut_ms: Option<u64>,
     has_said_since: bool,
     /// The items of the shard that was looked at last: questions come shard by shard.
@@ -141,6 +146,7 @@ impl Exchange {
             count: count as u64,
             root,
         };
+        exchange.summary.began_ms = wall_ms;
         exchange.salt = salt(&hello);
         exchange.say(Message::Hello(hello));
         exchange.say_cut();
@@ -168,6 +174,7 @@ impl Exchange {
             salt: 0,
             peer_root: None,
             explained: 0,
+            peer_since_ms: None,
             peer_cut_ms: None,
             has_said_since: false,
             grouped: None,
@@ -202,7 +209,7 @@ impl Exchange {
             Message::Refuse(refusal) => return Err(refusal),
             Message::Hello(hello) if !greeted => self.greet(store, &hello, wall_ms)?,
             _ if !greeted => return Err(Refusal::Grammar),
-            Message::Since(ms) => self.summary.peer_since_ms = Some(ms),
+            Message::Since(ms) => self.peer_since_ms = Some(ms),
             Message::Cut(ms) => {
                 self.peer_cut_ms = Some(ms);
                 self.say_since();
@@ -244,7 +251,7 @@ impl Exchange {
             }
             Message::Done(node) if self.role == Role::Caller => {
                 self.summary.peer = Some(node);
-                self.summary.complete = !self.left_out;
+                self.end();
                 return Ok(Next::Over);
             }
             Message::Hello(_) | Message::Done(_) => return Err(Refusal::Grammar),
@@ -268,13 +275,23 @@ impl Exchange {
         }
         let last = self.role == Role::Called && !self.asks;
         if last {
-            self.summary.complete = !self.left_out;
+            self.end();
             self.say(Message::Done(store.node()));
         } else {
             self.say(Message::End);
         }
         self.asks = false;
         Some(Turn { bytes: std::mem::take(&mut self.out), last })
+    }
+
+    fn end(&mut self) {
+        self.summary.complete = !self.left_out;
+        let both_are_cut = self.peer_cut_ms.is_some();
+        self.summary.since_ms = match self.me.cut_ms {
+            None => self.me.since_ms,
+            Some(_) if both_are_cut => self.summary.began_ms,
+            Some(_) => self.peer_since_ms.unwrap_or(self.summary.began_ms),
+        };
     }
 
     fn greet(&mut self, store: &Store, hello: &Hello, wall_ms: u64) -> Result<(), Refusal> {
@@ -284,6 +301,7 @@ impl Exchange {
         if hello.node == store.node() {
             return Err(Refusal::Myself);
         }
+        self.summary.began_ms = wall_ms;
         self.summary.peer = Some(hello.node);
         self.summary.clock_offset_ms = Some(hello.clock_ms.wrapping_sub(wall_ms) as i64);
         self.salt = salt(hello);
@@ -448,7 +466,7 @@ impl Exchange {
     fn forget_before_ms(&self) -> Option<u64> {
         let was_there = |&cut_ms: &u64| {
             self.peer_cut_ms.is_none()
-                && self.summary.peer_since_ms.is_some_and(|since_ms| since_ms <= cut_ms)
+                && self.peer_since_ms.is_some_and(|since_ms| since_ms <= cut_ms)
         };
         self.me.cut_ms.filter(was_there)
     }

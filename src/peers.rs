@@ -86,7 +86,6 @@ pub fn resolve(hosts: &[Host]) -> io::Result<Vec<SocketAddr>> {
 
 /// Calls a peer and makes both stores equal.
 pub fn call(node: &Node, peer: SocketAddr, duty: Option<Duty>) -> Result<Ended, Failure> {
-    let began_ms = wall_ms();
     let outcome = TcpStream::connect_timeout(&peer, CONNECT_TIMEOUT).map_err(Failure::Io).and_then(
         |stream| {
             let exchange = Exchange::call(node.identity(), &node.store(), wall_ms(), duty);
@@ -102,7 +101,7 @@ pub fn call(node: &Node, peer: SocketAddr, duty: Option<Duty>) -> Result<Ended, 
         }
     };
     node.metrics.count(Counter::OutSyncs);
-    node.met(&summary, began_ms);
+    node.met(&summary);
     Ok(match summary.peer {
         Some(node) if summary.complete => Ended::Complete { node, was_news: summary.sent > 0 },
         _ => Ended::LeftOver,
@@ -160,12 +159,12 @@ fn refuse_busy(node: &Node, stream: TcpStream) -> io::Result<()> {
 
 fn answer(node: &Node, stream: TcpStream, peer: SocketAddr) {
     static LOG: Limiter = Limiter::new();
-    let (began_ms, own) = (wall_ms(), stream.local_addr());
+    let own = stream.local_addr();
     let failure = match converse(node, stream, Exchange::answer(node.identity()), Next::Listen) {
         Ok(summary) => {
             node.metrics.count(Counter::InSyncs);
             own.into_iter().for_each(|own| node.reached_at(own));
-            return node.met(&summary, began_ms);
+            return node.met(&summary);
         }
         Err(failure) => failure,
     };

@@ -804,9 +804,8 @@ fn who_came_after_the_cut_cannot_say_what_was_deleted_before() {
             assert_eq!(outcome.caller.forgotten + outcome.called.forgotten, 0);
             assert_eq!(contents(&left).len(), 301);
             assert_eq!(contents(&left), contents(&fresh));
-            // From now on the newer one goes back as far as the one that it has caught up with.
-            let heard = if left_calls { outcome.called } else { outcome.caller };
-            assert_eq!(heard.peer_since_ms, Some(0));
+            // Neither of them can say from now on what was there before the newer one came.
+            assert_eq!((outcome.caller.since_ms, outcome.called.since_ms), (since_ms, since_ms));
         }
         let mut left = store_with(1, &[before("old")]);
         let mut called = Exchange::answer(cut_off_since(CUT_MS));
@@ -815,6 +814,28 @@ fn who_came_after_the_cut_cannot_say_what_was_deleted_before() {
         }
         assert!(left.get("old").is_some());
     }
+}
+
+#[test]
+fn knowledge_goes_back_as_far_as_that_of_the_node_that_one_has_caught_up_with() {
+    let met = |we: Identity, they: Identity| {
+        let mut ours = store_with(1, &[since("ours")]);
+        let mut theirs = store_with(2, &[since("theirs")]);
+        let outcome = exchange_as((&mut ours, we), (&mut theirs, they), WALL_MS);
+        (outcome.caller.since_ms, outcome.called.since_ms)
+    };
+    let old = Identity { since_ms: 5, ..member() };
+    let newcomer = Identity { since_ms: WALL_MS - 1, ..cut_off_since(0) };
+    assert_eq!(met(newcomer.clone(), old.clone()), (5, 5));
+    assert_eq!(met(old.clone(), newcomer.clone()), (5, 5));
+    // Of two that were cut off neither can say what there was meanwhile.
+    assert_eq!(met(newcomer, cut_off_since(CUT_MS)), (WALL_MS, WALL_MS));
+    assert_eq!(met(member(), old.clone()), (0, 5));
+    // Where the one that was there has no turn to say so, nothing is claimed.
+    let newcomer = Identity { since_ms: WALL_MS - 1, ..cut_off_since(0) };
+    let (mut ours, mut theirs) = (store(1), store(2));
+    let outcome = exchange_as((&mut ours, old), (&mut theirs, newcomer), WALL_MS);
+    assert_eq!((outcome.caller.since_ms, outcome.called.since_ms), (5, WALL_MS));
 }
 
 #[test]

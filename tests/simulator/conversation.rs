@@ -1,0 +1,400 @@
+//! A call and its conversation: turns of real bytes, and all that can happen to them.
+
+use super::node::Told;
+use super::{CONNECT_TIMEOUT_US, Event, Simulator};
+use gossip_sidecar::exchange::{Exchange, Next};
+use gossip_sidecar::gossip::{Duty, Ended};
+use gossip_sidecar::message::{Message, Refusal};
+
+/// As in the shell: conversations answered at a time.
+const MAX_ANSWERS_AT_A_TIME: usize = 8;
+
+/// As in the shell: how long a side waits for the other's first word.
+const FIRST_WORD_TIMEOUT_US: u64 = 1_000_000;
+
+/// As in the shell: how long it waits for any later one.
+const BYTE_TIMEOUT_US: u64 = 5_000_000;
+
+/// A conversation that is to break does so at one of these: while connecting, or in a turn.
+const BREAKING_POINTS: u32 = 5;
+
+/// The two sides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Side {
+    Caller = 0,
+    Called = 1,
+}
+
+impl Side {
+    fn other(self) -> Self {
+        match self {
+            Self::Caller => Self::Called,
+            Self::Called => Self::Caller,
+        }
+    }
+}
+
+struct Party {
+    node: usize,
+    incarnation: u32,
+    /// `None` before the connection stands and after this side is through.
+    exchange: Option<Exchange>,
+    has_heard: bool,
+}
+
+/// One call, and what came of it so far.
+pub(super) struct Conversation {
+    parties: [Party; 2],
+    duty: Option<Duty>,
+    /// How many turns from now it breaks, if it is to.
+    breaks_in: Option<u32>,
+    /// Whether it then breaks without a word.
+    silently: bool,
+}
+
+impl Conversation {
+    fn party(&mut self, side: Side) -> &mut Party {
+        &mut self.parties[side as usize]
+    }
+
+    pub(super) fn side_of(&self, node: usize) -> Option<Side> {
+        let is_open =
+            |side: Side| side == Side::Caller || self.parties[side as usize].exchange.is_some();
+        [Side::Caller, Side::Called]
+            .into_iter()
+            .find(|&side| self.parties[side as usize].node == node && is_open(side))
+    }
+}
+
+impl Simulator {
+    /// A node calls a peer.
+    pub(super) fn call(&mut self, node: usize, peer: u32, duty: Option<Duty>) {
+        self.counters.calls += 1;
+        self.last_conversation += 1;
+        let id = self.last_conversation;
+        let called = peer as usize;
+        let fails = self.chance(self.settings.fail);
+        let breaks_in = fails.then(|| self.rng.u32(..BREAKING_POINTS));
+        let silently = fails && self.chance(self.settings.silent);
+        let party = |node: usize, incarnation| Party {
+            node,
+            incarnation,
+            exchange: None,
+            has_heard: false,
+        };
+        let parties = [
+            party(node, self.nodes[node].incarnation),
+            party(called, self.nodes[called].incarnation),
+        ];
+        self.conversations.insert(id, Conversation { parties, duty, breaks_in, silently });
+        self.nodes[node].calling = Some(id);
+        self.nodes[node].calls += 1;
+        if breaks_in == Some(0) {
+            self.counters.cut_between_turns += 1;
+            self.counters.cut_silently += u64::from(silently);
+            let after_us = if silently { CONNECT_TIMEOUT_US } else { self.leg_us() * 2 };
+            self.schedule(after_us, Event::Broken { id, side: Side::Caller });
+        } else if !self.nodes[called].is_up || self.is_blocked(node, called) {
+            self.counters.unreachable += 1;
+            self.schedule(CONNECT_TIMEOUT_US, Event::Broken { id, side: Side::Caller });
+        } else {
+            let after_us = self.leg_us() + self.leg_us();
+            self.schedule(after_us, Event::Connected { id });
+        }
+    }
+
+    pub(super) fn connected(&mut self, id: u64) {
+        let Some(conversation) = self.conversations.get(&id) else { return };
+        let [caller, called] = conversation.parties.each_ref().map(|party| party.node);
+        let duty = conversation.duty;
+        if !self.nodes[called].is_up || self.is_blocked(caller, called) {
+            self.counters.unreachable += 1;
+            return self.schedule(CONNECT_TIMEOUT_US, Event::Broken { id, side: Side::Caller });
+        }
+        let incarnation = self.nodes[called].incarnation;
+        let has_room = self.nodes[called].answering < MAX_ANSWERS_AT_A_TIME;
+        let asking = Exchange::call(
+            self.identity(caller),
+            &self.nodes[caller].store,
+            self.wall_ms(caller),
+            duty,
+        );
+        let answering = has_room.then(|| Exchange::answer(self.identity(called)));
+        let conversation = self.conversations.get_mut(&id).expect("it was just there");
+        conversation.party(Side::Caller).exchange = Some(asking);
+        conversation.party(Side::Called).incarnation = incarnation;
+        conversation.party(Side::Called).exchange = answering;
+        if has_room {
+            self.nodes[called].answering += 1;
+            self.speak(id, Side::Caller);
+        } else {
+            self.counters.busy += 1;
+            self.send(id, Side::Called, refuse(Refusal::Busy));
+        }
+    }
+
+    /// Writes a side's turn and sends it.
+    fn speak(&mut self, id: u64, side: Side) {
+        let Some((node, mut exchange)) = self.take_exchange(id, side) else { return };
+        let turn = loop {
+            self.may_write(node);
+            let forgotten = exchange.summary().forgotten;
+            let turn = exchange.reply(&mut self.nodes[node].store);
+            self.take_note_of_forgotten(node, exchange.summary().forgotten - forgotten);
+            if let Some(turn) = turn {
+                break turn;
+            }
+        };
+        if turn.last {
+            self.send(id, side, turn.bytes);
+            let summary = exchange.summary();
+            self.close(id, side);
+            self.met(node, &summary);
+            if !self.nodes[node].is_placed {
+                self.nodes[node].is_placed = true;
+                self.nodes[node].inbox.push_back(Told::Reached(node as u32));
+            }
+            if self.nodes[node].calling.is_none() && !self.nodes[node].inbox.is_empty() {
+                self.run_gossip(node);
+            }
+        } else {
+            self.put_exchange(id, side, exchange);
+            self.send(id, side, turn.bytes);
+        }
+    }
+
+    /// Puts bytes on their way, or on as much of it as they get.
+    fn send(&mut self, id: u64, from: Side, mut bytes: Vec<u8>) {
+        self.counters.bytes += bytes.len() as u64;
+        let to = from.other();
+        let after_us = self.leg_us();
+        let Some(conversation) = self.conversations.get_mut(&id) else { return };
+        let silently = conversation.silently;
+        conversation.breaks_in = conversation.breaks_in.map(|turns| turns.saturating_sub(1));
+        let breaks = conversation.breaks_in == Some(0);
+        let [caller, called] = conversation.parties.each_ref().map(|party| party.node);
+        if self.is_blocked(caller, called) {
+            self.counters.cut_by_partition += 1;
+            return self.wait_in_vain(id);
+        }
+        if breaks {
+            let through = self.rng.usize(..bytes.len());
+            bytes.truncate(through);
+            let counters = &mut self.counters;
+            let count = if through == 0 {
+                &mut counters.cut_between_turns
+            } else {
+                &mut counters.cut_within_turn
+            };
+            *count += 1;
+            counters.cut_silently += u64::from(silently);
+        }
+        let is_cut = breaks && !silently;
+        self.schedule(after_us, Event::Arrive { id, to, bytes, is_cut });
+        if breaks && silently {
+            self.wait_in_vain(id);
+        } else if breaks {
+            self.schedule(after_us, Event::Broken { id, side: from });
+        }
+    }
+
+    /// Neither side hears of the other again.
+    fn wait_in_vain(&mut self, id: u64) {
+        for side in [Side::Caller, Side::Called] {
+            let Some(conversation) = self.conversations.get_mut(&id) else { return };
+            let has_heard = conversation.party(side).has_heard;
+            let after_us = if has_heard { BYTE_TIMEOUT_US } else { FIRST_WORD_TIMEOUT_US };
+            self.schedule(after_us, Event::Broken { id, side });
+        }
+    }
+
+    pub(super) fn arrive(&mut self, id: u64, side: Side, bytes: &[u8], is_cut: bool) {
+        let Some((node, mut exchange)) = self.take_exchange(id, side) else { return };
+        let conversation = self.conversations.get_mut(&id).expect("it was just there");
+        conversation.party(side).has_heard |= !bytes.is_empty();
+        let breaks = conversation.breaks_in == Some(0);
+        let mut input = bytes;
+        loop {
+            let message = match Message::read(&mut input) {
+                Ok(message) => message,
+                // What is left of a turn ends here; the other side's silence is noticed later.
+                Err(_) if breaks && !is_cut => return self.put_exchange(id, side, exchange),
+                Err(_) if is_cut => {
+                    self.put_exchange(id, side, exchange);
+                    return self.broken(id, side);
+                }
+                Err(error) => panic!("a whole turn cannot be read: {error:?}\n{input:?}"),
+            };
+            self.may_write(node);
+            let heard_refusal = matches!(message, Message::Refuse(_));
+            match self.receive(node, &mut exchange, message) {
+                Ok(Next::Listen) => {}
+                Ok(Next::Speak) => {
+                    assert!(input.is_empty(), "a turn goes on behind its end");
+                    self.put_exchange(id, side, exchange);
+                    return self.speak(id, side);
+                }
+                Ok(Next::Over) => {
+                    let summary = exchange.summary();
+                    let peer = self.conversations[&id].parties[1].node as u32;
+                    self.counters.exchanges += 1;
+                    self.close(id, side);
+                    self.met(node, &summary);
+                    let ended = match summary.peer {
+                        Some(node) if summary.complete => {
+                            Ended::Complete { node, was_news: summary.sent > 0 }
+                        }
+                        _ => Ended::LeftOver,
+                    };
+                    return self.ended(node, peer, ended);
+                }
+                Err(refusal) => {
+                    let is_myself = refusal == Refusal::Myself;
+                    assert!(
+                        matches!(refusal, Refusal::Myself | Refusal::Busy),
+                        "node {node} refused: {refusal}"
+                    );
+                    if !heard_refusal {
+                        self.send(id, side, refuse(refusal));
+                    }
+                    let peer = self.conversations[&id].parties[1].node as u32;
+                    self.close(id, side);
+                    if side == Side::Caller {
+                        self.counters.met_itself += u64::from(is_myself);
+                        let ended = if is_myself { Ended::Myself } else { Ended::Failed };
+                        self.ended(node, peer, ended);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One message, taken in under the lock; records are held against what was written.
+    fn receive(
+        &mut self,
+        node: usize,
+        exchange: &mut Exchange,
+        message: Message,
+    ) -> Result<Next, Refusal> {
+        let wall_ms = self.wall_ms(node);
+        let record = match &message {
+            Message::Record(record) => {
+                self.oracle.check_record(record);
+                Some((record.key.clone(), record.entry.version))
+            }
+            _ => None,
+        };
+        let version_of = |key: &str, store: &gossip_sidecar::store::Store| {
+            store.entry(key).map(|entry| entry.version)
+        };
+        let store = &mut self.nodes[node].store;
+        let before = record.as_ref().and_then(|(key, _)| version_of(key, store));
+        let forgotten = exchange.summary().forgotten;
+        let next = exchange.receive(store, message, wall_ms);
+        let after = record.as_ref().and_then(|(key, _)| version_of(key, store));
+        self.take_note_of_forgotten(node, exchange.summary().forgotten - forgotten);
+        if let Some((key, version)) = record {
+            assert_eq!(
+                after,
+                before.max(Some(version).filter(|_| after.is_some())),
+                "node {node} merged {key} {version} into {before:?}"
+            );
+            if after != before {
+                self.holds(node, &key, version);
+            }
+        }
+        next
+    }
+
+    /// A local write may fall between any two steps.
+    fn may_write(&mut self, node: usize) {
+        if self.writing && self.chance(self.settings.write_between_steps) {
+            self.counters.writes_between_steps += 1;
+            self.write_at(node);
+        }
+    }
+
+    fn take_note_of_forgotten(&mut self, node: usize, forgotten: u64) {
+        if forgotten > 0 {
+            self.counters.forgotten += forgotten;
+            self.forget_held(node);
+        }
+    }
+
+    /// One side sees that it has failed.
+    pub(super) fn broken(&mut self, id: u64, side: Side) {
+        let Some(conversation) = self.conversations.get_mut(&id) else { return };
+        let peer = conversation.parties[1].node as u32;
+        let Party { node, incarnation, ref exchange, .. } = conversation.parties[side as usize];
+        let is_through = match side {
+            Side::Caller => self.nodes[node].calling != Some(id),
+            Side::Called => exchange.is_none(),
+        };
+        if is_through || !self.nodes[node].is_up || self.nodes[node].incarnation != incarnation {
+            return;
+        }
+        self.close(id, side);
+        if side == Side::Caller {
+            self.ended(node, peer, Ended::Failed);
+        }
+    }
+
+    /// A side is through. The conversation is forgotten once both are.
+    fn close(&mut self, id: u64, side: Side) {
+        let Some(conversation) = self.conversations.get_mut(&id) else { return };
+        let party = conversation.party(side);
+        party.exchange = None;
+        let node = party.node;
+        let other_is_through = conversation.party(side.other()).exchange.is_none();
+        match side {
+            Side::Caller => self.nodes[node].calling = None,
+            Side::Called => self.nodes[node].answering -= 1,
+        }
+        // Its last turn may be on its way to a caller that is not through.
+        if side == Side::Caller && other_is_through {
+            self.conversations.remove(&id);
+        } else if side == Side::Called && other_is_through {
+            let caller = self.conversations[&id].parties[0].node;
+            if self.nodes[caller].calling != Some(id) {
+                self.conversations.remove(&id);
+            }
+        }
+    }
+
+    /// A node is gone: those who talk to it notice a little later.
+    pub(super) fn hang_up(&mut self, node: usize) {
+        let ids: Vec<(u64, Side)> = self
+            .conversations
+            .iter()
+            .filter_map(|(&id, conversation)| Some((id, conversation.side_of(node)?)))
+            .collect();
+        for (id, side) in ids {
+            let after_us = self.leg_us();
+            let other = side.other();
+            self.counters.cut_by_death += 1;
+            self.close(id, side);
+            self.schedule(after_us, Event::Broken { id, side: other });
+        }
+    }
+
+    /// The exchange, if this side is alive and not through.
+    fn take_exchange(&mut self, id: u64, side: Side) -> Option<(usize, Exchange)> {
+        let party = self.conversations.get_mut(&id)?.party(side);
+        let node = party.node;
+        let is_same = self.nodes[node].is_up && self.nodes[node].incarnation == party.incarnation;
+        let exchange = party.exchange.take().filter(|_| is_same)?;
+        Some((node, exchange))
+    }
+
+    fn put_exchange(&mut self, id: u64, side: Side, exchange: Exchange) {
+        let conversation = self.conversations.get_mut(&id).expect("a side of it is not through");
+        conversation.party(side).exchange = Some(exchange);
+    }
+}
+
+fn refuse(refusal: Refusal) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Message::Refuse(refusal).write(&mut bytes);
+    bytes
+}

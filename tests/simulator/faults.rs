@@ -1,0 +1,165 @@
+//! What can go wrong in the world around the nodes.
+
+use super::{Cut, Event, Simulator};
+
+/// Random faults, one after the other.
+#[derive(Clone, Debug)]
+pub struct Chaos {
+    /// From one to the next.
+    pub every_us: u64,
+    /// The share of nodes that are up all the time, at least.
+    pub survivors: f64,
+    /// How far a clock jumps at most.
+    pub jump_ms: i64,
+}
+
+impl Simulator {
+    /// The next random fault.
+    pub(super) fn inject(&mut self) {
+        let Some(chaos) = self.settings.chaos.clone() else { return };
+        self.schedule(chaos.every_us, Event::Fault);
+        let live: Vec<usize> = self.live().collect();
+        let victim = live[self.rng.usize(..live.len())];
+        let may_die = live.len() as f64 > self.settings.nodes as f64 * chaos.survivors;
+        match self.rng.u32(..10) {
+            0 | 1 if may_die => {
+                let down_us = self.rng.u64(..3_000_000);
+                self.restart(victim, down_us);
+            }
+            2 if may_die => {
+                self.replace(victim);
+            }
+            3 => {
+                let side = self.some_nodes(0.5);
+                self.partition(&side);
+            }
+            4 => {
+                let from = self.some_nodes(0.3);
+                self.cut_one_way(&from);
+            }
+            5 => self.heal(),
+            6 => {
+                let by_ms = self.rng.i64(-chaos.jump_ms..=chaos.jump_ms);
+                self.jump_clock(victim, by_ms);
+            }
+            7 => self.freeze_clock(victim),
+            8 => {
+                let victim = &mut self.nodes[victim];
+                victim.look_ups_fail = !victim.look_ups_fail;
+            }
+            _ => {
+                for node in live {
+                    self.nodes[node].wall.frozen_ms = None;
+                }
+            }
+        }
+    }
+
+    /// Ends all faults, and waits until those that are down have started again.
+    pub fn calm(&mut self) {
+        self.settings.chaos = None;
+        self.settings.fail = 0.0;
+        self.look_ups_fail = false;
+        for node in &mut self.nodes {
+            node.look_ups_fail = false;
+            node.wall.frozen_ms = None;
+        }
+        self.heal();
+        self.run_for(3_000_000);
+    }
+
+    fn some_nodes(&mut self, share: f64) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|_| self.rng.f64() < share).collect()
+    }
+
+    /// Ends a node's process, and starts another at the same address a while later.
+    pub fn restart(&mut self, node: usize, after_us: u64) {
+        self.counters.restarts += 1;
+        self.kill(node);
+        self.schedule(after_us, Event::Start { node });
+    }
+
+    /// Ends a node's process, and starts another at a new address; DNS follows when it may.
+    pub fn replace(&mut self, node: usize) -> usize {
+        self.counters.replacements += 1;
+        self.kill(node);
+        let lag_us = self.settings.dns_lag_us;
+        self.schedule(lag_us, Event::Unlist { node });
+        self.join()
+    }
+
+    /// Starts a node at a new address. It sees the others before they see it.
+    pub fn join(&mut self) -> usize {
+        let node = self.add_node();
+        self.schedule(0, Event::LookUp { node, incarnation: 0 });
+        self.schedule(self.settings.dns_lag_us, Event::List { node });
+        node
+    }
+
+    /// Ends a node's process. DNS goes on listing it.
+    pub fn kill(&mut self, node: usize) {
+        self.hang_up(node);
+        self.nodes[node].is_up = false;
+        self.nodes[node].held.clear();
+    }
+
+    /// Nothing passes between these nodes and the others.
+    pub fn partition(&mut self, side: &[usize]) {
+        self.counters.partitions += 1;
+        let (from, to) = self.sets(side);
+        self.cuts.push(Cut { from: to.clone(), to: from.clone() });
+        self.cuts.push(Cut { from, to });
+    }
+
+    /// These nodes cannot call the others, though they can be called.
+    pub fn cut_one_way(&mut self, side: &[usize]) {
+        self.counters.one_way_cuts += 1;
+        let (from, to) = self.sets(side);
+        self.cuts.push(Cut { from, to });
+    }
+
+    /// No node can call any other.
+    pub fn scatter(&mut self) {
+        let all = vec![true; self.nodes.len()];
+        self.counters.partitions += 1;
+        self.cuts.push(Cut { from: all.clone(), to: all });
+    }
+
+    /// Ends all partitions.
+    pub fn heal(&mut self) {
+        self.counters.heals += u64::from(!self.cuts.is_empty());
+        self.cuts.clear();
+    }
+
+    fn sets(&self, side: &[usize]) -> (Vec<bool>, Vec<bool>) {
+        let mut from = vec![false; self.nodes.len()];
+        side.iter().for_each(|&node| from[node] = true);
+        let to = from.iter().map(|is_in| !is_in).collect();
+        (from, to)
+    }
+
+    /// Sets a node's clock.
+    pub fn jump_clock(&mut self, node: usize, by_ms: i64) {
+        self.counters.clock_jumps += 1;
+        self.nodes[node].wall.ahead_ms += by_ms;
+    }
+
+    /// A node's clock stands still.
+    pub fn freeze_clock(&mut self, node: usize) {
+        self.counters.clock_freezes += 1;
+        self.nodes[node].wall.frozen_ms = Some(self.wall_ms(node));
+    }
+
+    /// Whether DNS answers anybody.
+    pub fn fail_look_ups(&mut self, fail: bool) {
+        self.look_ups_fail = fail;
+    }
+
+    /// Ends so large a share of the processes, for DNS to go on listing them.
+    pub fn kill_share(&mut self, share: f64, except: usize) {
+        let count = (self.nodes.len() as f64 * share).round() as usize;
+        let mut nodes: Vec<usize> = (0..self.nodes.len()).filter(|&node| node != except).collect();
+        self.rng.shuffle(&mut nodes);
+        nodes[..count.min(nodes.len())].iter().for_each(|&node| self.kill(node));
+    }
+}

@@ -1,0 +1,198 @@
+//! One node: the core's store and scheduler, and what the shell's gossip thread does with them.
+
+use super::{BEGIN_MS, Event, Settings, Simulator};
+use fastrand::Rng;
+use gossip_sidecar::exchange::{Identity, Summary};
+use gossip_sidecar::gossip::{Action, Duty, Ended, Gossip, cut_since};
+use gossip_sidecar::store::{Limits, Store};
+use gossip_sidecar::version::Version;
+use std::collections::{BTreeMap, VecDeque};
+
+/// A node's wall clock: no two need to agree.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wall {
+    /// How far it is ahead of the world's time.
+    pub ahead_ms: i64,
+    /// What it shows while it stands still.
+    pub frozen_ms: Option<u64>,
+}
+
+impl Wall {
+    /// What it shows, in Unix milliseconds.
+    pub fn ms(&self, now_us: u64) -> u64 {
+        self.frozen_ms.unwrap_or((BEGIN_MS + now_us / 1000).saturating_add_signed(self.ahead_ms))
+    }
+}
+
+/// What a node's gossip thread is told by the other threads.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// There was a write here.
+    Wrote,
+    /// A conversation has brought news, or a part of a wave.
+    Learned(Option<Duty>),
+    /// The latest addresses.
+    Peers(Vec<u32>),
+    /// The address at which a caller has reached it.
+    Reached(u32),
+}
+
+/// One node.
+pub struct Node {
+    /// Whether the process runs.
+    pub is_up: bool,
+    /// Counts the starts at this address.
+    pub incarnation: u32,
+    /// The map.
+    pub store: Store,
+    /// Its clock.
+    pub wall: Wall,
+    /// Whether its look-ups fail.
+    pub look_ups_fail: bool,
+    /// Calls it has made since it started.
+    pub calls: u64,
+    /// What it should hold, by what was written and merged here: kept apart from the store, to
+    /// check that.
+    pub held: BTreeMap<String, Version>,
+    pub(super) gossip: Gossip<u32>,
+    pub(super) started_us: u64,
+    /// When it last met a peer, by its own clock.
+    pub(super) last_met_ms: Option<u64>,
+    /// Since when it has known all that its cluster had, by the clock that said so.
+    pub(super) since_ms: u64,
+    /// What the gossip thread has still to be told.
+    pub(super) inbox: VecDeque<Told>,
+    /// Whether the inbox holds word of a write.
+    pub(super) wrote: bool,
+    /// The call under way: there is one at a time.
+    pub(super) calling: Option<u64>,
+    /// Conversations being answered.
+    pub(super) answering: usize,
+    /// Counts the waits of the gossip thread, so that the end of a former one wakes nobody.
+    pub(super) wait: u64,
+    /// The state of the list of addresses that it saw last; 0 for none yet.
+    pub(super) seen_listing: u64,
+    pub(super) is_placed: bool,
+}
+
+impl Node {
+    /// A process that starts at an address, with nothing.
+    pub(super) fn new(address: u32, settings: &Settings, rng: &mut Rng, now_us: u64) -> Self {
+        let limits =
+            Limits { max_store_bytes: 1 << 30, tombstone_ttl_ms: settings.tombstone_ttl_ms };
+        let store = Store::new(rng.u32(..), rng.u64(..), limits);
+        let mut gossip = Gossip::new(settings.interval_ms, 0, rng.fork());
+        if settings.knows_own_address {
+            gossip.set_own_place(address);
+        }
+        Self {
+            is_up: true,
+            incarnation: 0,
+            store,
+            wall: Wall::default(),
+            look_ups_fail: false,
+            calls: 0,
+            held: BTreeMap::new(),
+            gossip,
+            started_us: now_us,
+            last_met_ms: None,
+            since_ms: BEGIN_MS + now_us / 1000,
+            inbox: VecDeque::new(),
+            wrote: false,
+            calling: None,
+            answering: 0,
+            wait: 0,
+            seen_listing: 0,
+            is_placed: settings.knows_own_address,
+        }
+    }
+
+    /// Milliseconds of the clock that the scheduler runs by.
+    fn now_ms(&self, now_us: u64) -> u64 {
+        (now_us - self.started_us) / 1000
+    }
+
+    fn take_note(&mut self, told: Told, now_us: u64) {
+        let now_ms = self.now_ms(now_us);
+        match told {
+            Told::Wrote => {
+                self.wrote = false;
+                self.gossip.wrote(now_ms);
+            }
+            Told::Learned(duty) => {
+                self.gossip.learned(now_ms);
+                duty.into_iter().for_each(|duty| self.gossip.handed(duty));
+            }
+            Told::Peers(peers) => self.gossip.set_peers(peers, now_ms),
+            Told::Reached(own) => self.gossip.set_own_place(own),
+        }
+    }
+}
+
+impl Simulator {
+    /// Puts a word into a node's inbox, and wakes its gossip thread unless that makes a call.
+    pub(super) fn tell(&mut self, node: usize, told: Told) {
+        self.nodes[node].inbox.push_back(told);
+        if self.nodes[node].calling.is_none() {
+            self.run_gossip(node);
+        }
+    }
+
+    /// What the gossip thread does between two waits.
+    pub(super) fn run_gossip(&mut self, node: usize) {
+        let now_us = self.now_us;
+        loop {
+            let it = &mut self.nodes[node];
+            if let Some(told) = it.inbox.pop_front() {
+                it.take_note(told, now_us);
+            }
+            let collected = it.store.collect(it.wall.ms(now_us));
+            if collected > 0 {
+                self.counters.collected += collected as u64;
+                self.forget_held(node);
+            }
+            let it = &mut self.nodes[node];
+            it.wait += 1;
+            let now_ms = it.now_ms(now_us);
+            match it.gossip.next(now_ms) {
+                Action::Call { peer, duty } => return self.call(node, peer, duty),
+                Action::WaitUntil(_) if !it.inbox.is_empty() => {}
+                Action::WaitUntil(ms) => {
+                    assert!(ms > now_ms, "node {node} waits for a time that has been: it spins");
+                    let (wait, at_us) = (it.wait, it.started_us + ms * 1000);
+                    return self.schedule(at_us - now_us, Event::Wake { node, wait });
+                }
+            }
+        }
+    }
+
+    /// The call that a node was making has ended.
+    pub(super) fn ended(&mut self, node: usize, peer: u32, ended: Ended) {
+        let now_us = self.now_us;
+        let it = &mut self.nodes[node];
+        it.calling = None;
+        let now_ms = it.now_ms(now_us);
+        it.gossip.ended(peer, ended, now_ms);
+        self.run_gossip(node);
+    }
+
+    /// What a node says of itself.
+    pub(super) fn identity(&self, node: usize) -> Identity {
+        let it = &self.nodes[node];
+        let wall_ms = it.wall.ms(self.now_us);
+        let cut_ms = cut_since(it.last_met_ms, wall_ms, self.settings.tombstone_ttl_ms);
+        Identity { cluster: "simulated".into(), since_ms: it.since_ms, cut_ms }
+    }
+
+    /// A conversation has run to its end on this side. Word of news is left in the inbox.
+    pub(super) fn met(&mut self, node: usize, summary: &Summary) {
+        let it = &mut self.nodes[node];
+        if self.settings.eager && (summary.taken > 0 || summary.duty.is_some()) {
+            it.inbox.push_back(Told::Learned(summary.duty));
+        }
+        if summary.complete {
+            it.last_met_ms = Some(summary.began_ms.max(1));
+            it.since_ms = summary.since_ms;
+        }
+    }
+}
