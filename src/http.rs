@@ -10,8 +10,10 @@ use crate::logger::Limiter;
 use crate::metrics::Counter;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tiny_http::{Request, Server, StatusCode};
@@ -40,12 +42,61 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// How long to wait before listening anew after `accept` has failed.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
+/// Descriptors that must be free before we listen anew: without them accepting fails again.
+const DESCRIPTORS_TO_LISTEN: usize = 8;
+
+/// Answers longer than this are written by threads of their own, so that a client which does not
+/// read keeps no worker.
+const LONG_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Threads that write long answers, for each address; the workers write those beyond them.
+pub const MAX_LONG_ANSWERS_AT_A_TIME: usize = 16;
+
+/// A client that takes nothing of its answer for this long does not get the rest.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often we knock at our own door while requests come.
+///
+/// In a burst of connections tiny_http counts on one idle thread for several of them; those that
+/// lose lie there, accepted and unread, until some thread has nothing to do. A knock frees one: a
+/// thread is started for it, and goes on with what lies there.
+const KNOCK_EVERY: Duration = Duration::from_millis(100);
+
+/// While none come, we knock only every so many times.
+const KNOCKS_SKIPPED: u32 = 10;
+
+/// We knock again at once while threads are started for it, up to so many times.
+const MAX_KNOCKS_AT_ONCE: usize = 64;
+
+/// How long to wait for the answer to a knock.
+const KNOCK_PATIENCE: Duration = Duration::from_millis(250);
+
+/// After so many knocks in a row without an answer the server is set up anew: tiny_http's
+/// accepting thread may have panicked, which it says to nobody.
+const MAX_KNOCKS_UNANSWERED: u32 = 4;
+
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Serves HTTP on a listener, in threads of its own.
 pub fn start(node: &Arc<Node>, listener: TcpListener) -> Result<(), CannotServe> {
-    let front = Arc::new(Front { uploads: Mutex::default(), listener, node: node.clone() });
-    front.listen()
+    set_write_timeout(&listener)
+        .map_err(|error| CannotServe(format!("cannot set a timeout for HTTP: {error}")))?;
+    let front = Arc::new(Front {
+        node: node.clone(),
+        listener,
+        uploads: Mutex::default(),
+        long_answers: AtomicUsize::new(0),
+        has_requests: AtomicBool::new(false),
+    });
+    front.listen()?;
+    keep_alive("http watch", move || front.watch())
+}
+
+/// Sets the timeout for writing, which connections inherit from their listener.
+fn set_write_timeout(listener: &TcpListener) -> io::Result<()> {
+    // It is an option of every socket, but the standard library has it for streams only.
+    let socket = TcpStream::from(OwnedFd::from(listener.try_clone()?));
+    socket.set_write_timeout(Some(WRITE_TIMEOUT))
 }
 
 /// One address on which HTTP is served.
@@ -53,6 +104,10 @@ struct Front {
     node: Arc<Node>,
     listener: TcpListener,
     uploads: Mutex<Uploads>,
+    /// Long answers that are being written.
+    long_answers: AtomicUsize,
+    /// Whether there was a request since the last look.
+    has_requests: AtomicBool,
 }
 
 /// Requests whose body is still to be read.
@@ -94,7 +149,10 @@ impl Front {
         static LOG: Limiter = Limiter::new();
         loop {
             match server.recv() {
-                Ok(request) => self.answer(request),
+                Ok(request) => {
+                    self.has_requests.store(true, Relaxed);
+                    self.answer(request);
+                }
                 // Any failure of `accept` ends tiny_http's accepting thread for good, and is said
                 // here once. The connections that it has are still served by this loop.
                 Err(error) => {
@@ -103,8 +161,7 @@ impl Front {
                     }
                     loop {
                         std::thread::sleep(LISTEN_AGAIN_AFTER);
-                        if self.listen().is_ok() {
-                            self.node.metrics.count(Counter::HttpRestarts);
+                        if self.listen_anew() {
                             break;
                         }
                     }
@@ -113,11 +170,68 @@ impl Front {
         }
     }
 
+    /// Whether tiny_http could be set up once more.
+    fn listen_anew(self: &Arc<Self>) -> bool {
+        let spare: io::Result<Vec<TcpListener>> =
+            (0..DESCRIPTORS_TO_LISTEN).map(|_| self.listener.try_clone()).collect();
+        let is_listening = spare.map(drop).is_ok() && self.listen().is_ok();
+        if is_listening {
+            self.node.metrics.count(Counter::HttpRestarts);
+        }
+        is_listening
+    }
+
+    /// Keeps tiny_http going: see [`KNOCK_EVERY`] and [`MAX_KNOCKS_UNANSWERED`].
+    fn watch(self: &Arc<Self>) {
+        static LOG: Limiter = Limiter::new();
+        let (mut unanswered, mut skipped) = (0, 0);
+        loop {
+            std::thread::sleep(KNOCK_EVERY);
+            let is_quiet = !self.has_requests.swap(false, Relaxed) && unanswered == 0;
+            skipped = if is_quiet && skipped < KNOCKS_SKIPPED { skipped + 1 } else { 0 };
+            if skipped > 0 {
+                continue;
+            }
+            let mut is_answered = true;
+            for _ in 0..MAX_KNOCKS_AT_ONCE {
+                let threads_before = threads();
+                is_answered = self.knock().is_ok();
+                // An idle thread that answers shows that nothing lies there any more.
+                if !is_answered || threads() <= threads_before {
+                    break;
+                }
+            }
+            unanswered = if is_answered { 0 } else { unanswered + 1 };
+            if unanswered >= MAX_KNOCKS_UNANSWERED && self.listen_anew() {
+                unanswered = 0;
+                if let Some(silent) = LOG.pass() {
+                    log::warn!("HTTP does not answer ourselves; listening anew{silent}");
+                }
+            }
+        }
+    }
+
+    /// Sends what is no request, so that tiny_http answers it by itself.
+    fn knock(&self) -> io::Result<()> {
+        let mut door = self.listener.local_addr()?;
+        if door.ip().is_unspecified() {
+            door.set_ip(match door {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        let mut stream = TcpStream::connect_timeout(&door, KNOCK_PATIENCE)?;
+        stream.set_read_timeout(Some(KNOCK_PATIENCE))?;
+        stream.write_all(b"\r\n")?;
+        // To close with the answer unread resets the connection, and leaves nothing of it behind.
+        stream.peek(&mut [0]).map(drop)
+    }
+
     fn answer(self: &Arc<Self>, mut request: Request) {
         match Unread::of(&request) {
             Unread::Nothing => {
                 let response = self.carry_out(&mut request, Unread::Nothing);
-                self.respond(request, &response);
+                self.respond(request, response);
             }
             _ => self.queue_upload(request),
         }
@@ -140,7 +254,7 @@ impl Front {
         }
     }
 
-    fn answer_uploads(&self) {
+    fn answer_uploads(self: &Arc<Self>) {
         while let Some(request) = self.next_upload() {
             // A panic was logged; the reader's place must be given back all the same.
             let _ = catch_unwind(AssertUnwindSafe(|| self.answer_upload(request)));
@@ -159,22 +273,25 @@ impl Front {
         next
     }
 
-    fn answer_upload(&self, mut request: Request) {
+    fn answer_upload(self: &Arc<Self>, mut request: Request) {
         let unread = Unread::of(&request);
         let response = self.carry_out(&mut request, unread);
         let waits_for_word = header(&request, "Expect").next().is_some();
         match unread {
-            _ if response.status < 400 => self.respond(request, &response),
+            // Whatever the answer: nothing may have been read yet.
             Unread::Length(length) if length > MAX_DISCARDED_BYTES => {
                 self.abandon(request, &response);
             }
+            _ if response.status < 400 => self.respond(request, response),
             // The client sends nothing before it has our word: that comes first, and then tiny_http
             // reads away whatever it sends all the same.
             Unread::Length(_) if waits_for_word => {
                 self.count(&response);
                 let _ = request.respond(plain(&response));
             }
-            _ if unread.discard(&mut request) => self.respond(request, &response),
+            // Nobody knows where it ends.
+            Unread::Chunked if ambiguity(&request).is_some() => self.respond(request, response),
+            _ if unread.discard(&mut request) => self.respond(request, response),
             _ => self.abandon(request, &response),
         }
     }
@@ -277,15 +394,27 @@ impl Front {
         state != Some(ESTABLISHED)
     }
 
-    fn respond(&self, request: Request, response: &Response) {
-        self.count(response);
+    fn respond(self: &Arc<Self>, request: Request, response: Response) {
+        self.count(&response);
         let is_head = *request.method() == tiny_http::Method::Head;
         let closes =
             header(&request, "Connection").any(|value| value.eq_ignore_ascii_case("close"));
-        let bytes = encode(response, is_head, closes);
+        let bytes = encode(&response, is_head, closes);
         let mut writer = request.into_writer();
         // A client that is gone needs no answer.
-        let _ = writer.write_all(&bytes).and_then(|()| writer.flush());
+        let mut write = move || drop(writer.write_all(&bytes).and_then(|()| writer.flush()));
+        let is_long = response.body.len() > LONG_ANSWER_BYTES && !is_head;
+        match is_long.then(|| LongAnswer::begin(self)).flatten() {
+            None => write(),
+            Some(place) => {
+                let write = move || {
+                    let _place = place;
+                    write();
+                };
+                // Out of threads, the client is left without an answer.
+                let _ = std::thread::Builder::new().name("long answer".into()).spawn(write);
+            }
+        }
     }
 
     /// Answers, and gives the connection up with the body unread.
@@ -295,13 +424,40 @@ impl Front {
     fn abandon(&self, request: Request, response: &Response) {
         self.count(response);
         self.node.metrics.count(Counter::HttpAbandoned);
-        std::mem::forget(request.upgrade("close", plain(response)));
+        let is_head = *request.method() == tiny_http::Method::Head;
+        // To upgrade is the one way to keep the reader, but tiny_http leaves out the length of what
+        // it sends with that. So it sends an interim answer, and ours follows.
+        let mut stream = request.upgrade("close", tiny_http::Response::empty(100));
+        let bytes = encode(response, is_head, true);
+        let _ = stream.write_all(&bytes).and_then(|()| stream.flush());
+        std::mem::forget(stream);
     }
 
     fn count(&self, response: &Response) {
         let is_good = response.status < 400;
         self.node.metrics.count(if is_good { Counter::GoodHttp } else { Counter::BadHttp });
     }
+}
+
+/// A place among the long answers written at a time.
+struct LongAnswer(Arc<Front>);
+
+impl LongAnswer {
+    fn begin(front: &Arc<Front>) -> Option<Self> {
+        let place = Self(front.clone());
+        (front.long_answers.fetch_add(1, AcqRel) < MAX_LONG_ANSWERS_AT_A_TIME).then_some(place)
+    }
+}
+
+impl Drop for LongAnswer {
+    fn drop(&mut self) {
+        self.0.long_answers.fetch_sub(1, AcqRel);
+    }
+}
+
+/// How many threads this process has, as far as the system says.
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }
 
 fn header<'a>(request: &'a Request, name: &'static str) -> impl Iterator<Item = &'a str> {

@@ -12,6 +12,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -26,7 +27,7 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// How often a node whose port was taken is started again.
-const MAX_STARTS: u32 = 20;
+const MAX_STARTS: u32 = 50;
 
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_gossip-sidecar");
@@ -38,11 +39,31 @@ pub fn binary() -> Command {
     command
 }
 
-/// Runs the binary to its end.
+/// Runs the binary to its end, with nothing in its environment but this.
 pub fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    run_with_input(arguments, environment, &[])
+}
+
+/// Runs the binary to its end, with something to read from standard input.
+pub fn run_with_input(arguments: &[&str], environment: &[(&str, &str)], input: &[u8]) -> Output {
     let mut command = binary();
     command.args(arguments).envs(environment.iter().copied());
-    command.output().expect("the binary was built")
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary was built");
+    let pid = child.id();
+    let (ended, ends) = std::sync::mpsc::channel::<()>();
+    // What should have ended with an error may serve on instead.
+    let watch = std::thread::spawn(move || {
+        if ends.recv_timeout(ANSWER_LIMIT) == Err(RecvTimeoutError::Timeout) {
+            signal(pid, "KILL");
+        }
+    });
+    // It need not read its input.
+    let _ = child.stdin.take().expect("it is piped").write_all(input);
+    let output = child.wait_with_output().expect("it is our child");
+    drop(ended);
+    watch.join().expect("the watch does not panic");
+    output
 }
 
 /// Looks again and again until `look` gives `Ok`; fails with the last state once `limit` is over.
@@ -109,6 +130,19 @@ pub fn signal(pid: u32, name: &str) {
     assert!(status.expect("there is a kill command").success(), "kill -{name} {pid}");
 }
 
+/// Whether a sidecar answers there.
+fn answers(http: SocketAddr) -> bool {
+    let ask = || -> io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(http)?;
+        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(b"ok\n"))
+}
+
 /// A running sidecar.
 pub struct Node {
     pub http: SocketAddr,
@@ -168,14 +202,13 @@ impl Node {
         let mut starts = 1;
         let began = Instant::now();
         loop {
-            if TcpStream::connect(self.http).is_ok()
-                && self.request("GET", "/healthz", &[]).status == 200
-            {
+            if answers(self.http) {
                 return;
             }
             if let Some(status) = self.child.try_wait().expect("it is our child") {
                 let log = self.log();
-                // The port was free a moment ago; somebody else was quicker.
+                // The port was free a moment ago. But what this process had open then, to find that
+                // out, was also open in a child that another test was just about to start.
                 assert!(
                     log.contains("another process has it") && starts < MAX_STARTS,
                     "the node ended: {status}: {log}"
