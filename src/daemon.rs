@@ -1,6 +1,7 @@
 //! The life of the process: threads, signals, readiness, and leaving in good order.
 
 use crate::config::Config;
+use crate::digest::key_hash;
 use crate::exchange::{Identity, Summary};
 use crate::gossip::{Action, Duty, Ended, Gossip, cut_since};
 use crate::logger::{Limiter, PANICS};
@@ -128,7 +129,8 @@ impl Node {
             }
         }
         if summary.taken > 0 || summary.duty.is_some() {
-            let _ = self.tell.send(Event::Learned(summary.duty));
+            let is_news = summary.taken > 0;
+            let _ = self.tell.send(Event::Learned { is_news, duty: summary.duty });
         }
         if summary.complete {
             self.last_met_ms.store(summary.began_ms.max(1), Relaxed);
@@ -208,8 +210,13 @@ impl Node {
 pub enum Event {
     /// There was a write here; told once until it is taken note of.
     Wrote,
-    /// A conversation that somebody else opened has brought news, or a part of a wave.
-    Learned(Option<Duty>),
+    /// A conversation has brought news, or a part of a wave, or both.
+    Learned {
+        /// Whether anything was taken.
+        is_news: bool,
+        /// The part of a wave.
+        duty: Option<Duty>,
+    },
     /// The address at which others reach us.
     Reached(SocketAddr),
     /// The latest addresses, without our own, and whether ours was among them.
@@ -410,7 +417,7 @@ fn resolve(node: &Node) {
 fn gossip(node: &Node, events: &Receiver<Event>) {
     let now_ms = || node.started.elapsed().as_millis() as u64;
     let interval_ms = node.config.sync_interval.as_millis() as u64;
-    let mut gossip = Gossip::new(interval_ms, now_ms(), fastrand::Rng::new());
+    let mut gossip = Gossip::new(interval_ms, now_ms(), fastrand::Rng::new(), place_hash);
     node.config.own_addresses().first().into_iter().for_each(|&own| gossip.set_own_place(own));
     let mut silent = BTreeSet::new();
     let mut leave: Option<(Sender<()>, u64)> = None;
@@ -429,8 +436,8 @@ fn gossip(node: &Node, events: &Receiver<Event>) {
                 node.wrote.store(false, Relaxed);
                 gossip.wrote(now_ms());
             }
-            Ok(Event::Learned(duty)) => {
-                gossip.learned(now_ms());
+            Ok(Event::Learned { is_news: true, duty }) => gossip.learned(duty, now_ms()),
+            Ok(Event::Learned { is_news: false, duty }) => {
                 duty.into_iter().for_each(|duty| gossip.handed(duty));
             }
             Ok(Event::Reached(own)) => gossip.set_own_place(own),
@@ -461,6 +468,11 @@ fn gossip(node: &Node, events: &Receiver<Event>) {
         // Many deletions may fall due at once; the lock is given back between any thousand of them.
         while node.store().collect(wall_ms()) == MAX_COLLECTED_AT_ONCE {}
     }
+}
+
+/// Where an address stands in the order of the second wave. Part of the protocol.
+fn place_hash(address: &SocketAddr) -> u64 {
+    key_hash(&address.to_string())
 }
 
 /// Says once of each peer that it does not answer, and once that it does again.

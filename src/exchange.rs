@@ -294,7 +294,7 @@ impl Exchange {
         };
     }
 
-    fn greet(&mut self, store: &Store, hello: &Hello, wall_ms: u64) -> Result<(), Refusal> {
+    fn greet(&mut self, store: &mut Store, hello: &Hello, wall_ms: u64) -> Result<(), Refusal> {
         if hello.cluster != self.me.cluster {
             return Err(Refusal::Cluster);
         }
@@ -303,7 +303,9 @@ impl Exchange {
         }
         self.summary.began_ms = wall_ms;
         self.summary.peer = Some(hello.node);
-        self.summary.clock_offset_ms = Some(hello.clock_ms.wrapping_sub(wall_ms) as i64);
+        let offset_ms = hello.clock_ms.wrapping_sub(wall_ms) as i64;
+        self.summary.clock_offset_ms = Some(offset_ms);
+        store.heard_clock(hello.node, offset_ms);
         self.salt = salt(hello);
         self.peer_root = Some(hello.root);
         self.say_cut();

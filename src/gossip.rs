@@ -16,9 +16,7 @@
 //! do next; the caller does it. Time is in milliseconds of a clock that never goes back.
 
 use fastrand::Rng;
-use siphasher::sip::SipHasher13;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{Hash, Hasher};
 
 /// The timer fires after the interval, give or take this part of it, so that nodes which started
 /// together do not call together for ever.
@@ -37,8 +35,14 @@ pub const MAX_BACK_OFF_MS: u64 = 30_000;
 /// The time between two calls of the random repair.
 pub const REPAIR_EVERY_MS: u64 = 20;
 
+/// The repair begins so long after the first news, or up to thrice as long: the waves are through.
+pub const REPAIR_AFTER_MS: u64 = 50;
+
 /// The repair ends once this many partners in a row had the news already.
 pub const REPAIR_UNTIL_KNOWN: u32 = 2;
+
+/// Whom a wave passes over is called once more, unless it failed so many times in a row.
+pub const MISSED_UNTIL_FAILURES: u32 = 3;
 
 /// Calls for news that may be made at once. One exchange carries all news, so a storm of writes
 /// needs no more of them than a slow trickle.
@@ -103,6 +107,13 @@ struct BackOff {
     until_ms: u64,
 }
 
+/// Who has confirmed, since we began to leave, to have everything.
+struct Drain<P> {
+    nodes: BTreeSet<u32>,
+    /// The addresses at which they said so: one node may have several.
+    places: BTreeSet<P>,
+}
+
 /// Why the call under way was made.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
@@ -128,6 +139,8 @@ struct Wave<P> {
 pub struct Gossip<P> {
     rng: Rng,
     interval_ms: u64,
+    /// Puts the peers in the order of the second wave; the same on all nodes.
+    order: fn(&P) -> u64,
     /// The latest addresses, without our own, in ascending order.
     peers: Vec<P>,
     /// Our place in the waves' orders.
@@ -138,6 +151,8 @@ pub struct Gossip<P> {
     cycle: Vec<P>,
     /// Addresses that failed last time.
     failing: BTreeMap<P, BackOff>,
+    /// Whom a wave of ours has passed over: the repair begins with them.
+    missed: Vec<P>,
     /// When the next round starts.
     round_at_ms: u64,
     /// Calls that the round under way may still make.
@@ -155,22 +170,26 @@ pub struct Gossip<P> {
     earning_since_ms: u64,
     purpose: Purpose,
     /// Who has confirmed to have everything, while we are leaving.
-    draining: Option<Vec<u32>>,
+    draining: Option<Drain<P>>,
 }
 
-impl<P: Copy + Ord + Hash> Gossip<P> {
+impl<P: Copy + Ord> Gossip<P> {
     /// A scheduler whose first round comes at a random time within the first interval.
-    pub fn new(interval_ms: u64, now_ms: u64, mut rng: Rng) -> Self {
+    ///
+    /// `order` hashes an address, alike on all nodes: the second wave goes by it.
+    pub fn new(interval_ms: u64, now_ms: u64, mut rng: Rng, order: fn(&P) -> u64) -> Self {
         let round_at_ms = now_ms + rng.u64(0..=interval_ms);
         let wave = || Wave { ring: Vec::new(), span: 0, tries: 0, pending: 0 };
         Self {
             rng,
             interval_ms,
+            order,
             peers: Vec::new(),
             own_place: None,
             ourselves: BTreeSet::new(),
             cycle: Vec::new(),
             failing: BTreeMap::new(),
+            missed: Vec::new(),
             round_at_ms,
             calls_left: 0,
             again: None,
@@ -203,6 +222,7 @@ impl<P: Copy + Ord + Hash> Gossip<P> {
         let known = |peer: &P| peers.binary_search(peer).is_ok();
         self.cycle.retain(known);
         self.failing.retain(|peer, _| known(peer));
+        self.missed.retain(known);
         self.again = self.again.filter(known);
         self.peers = peers;
         self.order_waves();
@@ -231,15 +251,22 @@ impl<P: Copy + Ord + Hash> Gossip<P> {
         for wave in &mut self.waves {
             wave.pending = wave.ring.len() as u32;
         }
-        self.learned(now_ms);
+        self.expect_repair(now_ms);
     }
 
-    /// Takes note of news from a peer.
-    pub fn learned(&mut self, now_ms: u64) {
-        if self.known_in_a_row.is_none() {
-            self.repair_at_ms = now_ms;
+    /// Takes note of news from a peer, and of the part of a wave that came with it.
+    pub fn learned(&mut self, duty: Option<Duty>, now_ms: u64) {
+        match duty {
+            Some(duty) => {
+                self.handed(duty);
+                self.expect_repair(now_ms);
+            }
+            // The waves have missed us, and so others: nothing is to be waited for.
+            None => {
+                self.known_in_a_row = Some(0);
+                self.repair_at_ms = self.repair_at_ms.min(now_ms);
+            }
         }
-        self.known_in_a_row = Some(0);
     }
 
     /// Takes over a part of a wave. It is done even if there was no news for us in it.
@@ -248,6 +275,15 @@ impl<P: Copy + Ord + Hash> Gossip<P> {
             // One duty is kept, the wider one: it tells the others' news as well.
             wave.pending = wave.pending.max(duty.span.min(wave.ring.len() as u32));
         }
+    }
+
+    /// Will look whether the waves have missed somebody, once they should be through.
+    fn expect_repair(&mut self, now_ms: u64) {
+        if self.known_in_a_row.is_none() {
+            self.repair_at_ms = now_ms + self.rng.u64(REPAIR_AFTER_MS..3 * REPAIR_AFTER_MS);
+        }
+        // Who told us knew it: that is one.
+        self.known_in_a_row = Some(self.known_in_a_row.map_or(1, |known| known.min(1)));
     }
 
     /// What to do now.
@@ -279,7 +315,7 @@ impl<P: Copy + Ord + Hash> Gossip<P> {
             }
             if self.known_in_a_row.is_some() {
                 if now_ms >= self.repair_at_ms {
-                    if let Some(peer) = self.draw(now_ms) {
+                    if let Some(peer) = self.missed.pop().or_else(|| self.draw(now_ms)) {
                         self.tokens -= 1;
                         self.repair_at_ms = now_ms + REPAIR_EVERY_MS;
                         return self.call(Purpose::Repair, peer);
@@ -355,8 +391,19 @@ impl<P: Copy + Ord + Hash> Gossip<P> {
                 return Some((peer, Duty { wave: index as u8, span }));
             }
             self.waves[index].tries += 1;
+            self.miss(peer, now_ms);
         }
         None
+    }
+
+    /// A wave of ours passes a peer over: it gets one more try of its own, unless it is used to
+    /// failing.
+    fn miss(&mut self, peer: P, now_ms: u64) {
+        let failures = self.failing.get(&peer).map_or(0, |back_off| back_off.failures);
+        if failures < MISSED_UNTIL_FAILURES && !self.missed.contains(&peer) {
+            self.missed.push(peer);
+            self.expect_repair(now_ms);
+        }
     }
 
     fn earn(&mut self, now_ms: u64) {
@@ -378,6 +425,9 @@ impl<P: Copy + Ord + Hash> Gossip<P> {
                 let pause_ms = (MIN_BACK_OFF_MS << failures.min(16)).min(MAX_BACK_OFF_MS);
                 let until_ms = now_ms + pause_ms;
                 self.failing.insert(peer, BackOff { failures: failures + 1, until_ms });
+                if matches!(self.purpose, Purpose::Wave(_)) {
+                    self.miss(peer, now_ms);
+                }
                 false
             }
             Ended::Myself => {
@@ -392,14 +442,16 @@ impl<P: Copy + Ord + Hash> Gossip<P> {
                 true
             }
             Ended::Complete { node, was_news } => {
-                self.known_in_a_row = self
-                    .known_in_a_row
-                    .map(|known| if was_news { 0 } else { known + 1 })
-                    .filter(|&known| known < REPAIR_UNTIL_KNOWN || self.has_wave_work());
+                // Whom a wave finds ignorant is whom it is for: that says nothing of the others.
+                if !matches!(self.purpose, Purpose::Wave(_)) {
+                    self.known_in_a_row = self
+                        .known_in_a_row
+                        .map(|known| if was_news { 0 } else { known + 1 })
+                        .filter(|&known| known < REPAIR_UNTIL_KNOWN || !self.missed.is_empty());
+                }
                 if let Some(confirmed) = &mut self.draining {
-                    if !confirmed.contains(&node) {
-                        confirmed.push(node);
-                    }
+                    confirmed.nodes.insert(node);
+                    confirmed.places.insert(peer);
                 }
                 true
             }
@@ -415,10 +467,6 @@ impl<P: Copy + Ord + Hash> Gossip<P> {
         }
     }
 
-    fn has_wave_work(&self) -> bool {
-        self.waves.iter().any(Wave::has_work)
-    }
-
     fn leave_out(&mut self, own: P) {
         self.peers.retain(|&peer| peer != own);
         self.cycle.retain(|&peer| peer != own);
@@ -427,19 +475,13 @@ impl<P: Copy + Ord + Hash> Gossip<P> {
 
     /// Puts the peers in the waves' orders, those first that follow us.
     fn order_waves(&mut self) {
-        // The keys are part of the protocol: nodes that hash otherwise tell some twice, some not.
-        let hash = |peer: &P| {
-            let mut hasher = SipHasher13::new_with_keys(0x6f72_6465_7231, 0x6f72_6465_7232);
-            peer.hash(&mut hasher);
-            hasher.finish()
-        };
         let Some(own) = self.own_place else { return };
         let mut by_address = self.peers.clone();
         by_address.rotate_left(self.peers.partition_point(|peer| *peer < own));
         let mut by_hash = self.peers.clone();
-        by_hash.sort_by_cached_key(|peer| (hash(peer), *peer));
-        let own_hash = (hash(&own), own);
-        let first = by_hash.partition_point(|peer| (hash(peer), *peer) < own_hash);
+        by_hash.sort_by_cached_key(|peer| ((self.order)(peer), *peer));
+        let own_hash = ((self.order)(&own), own);
+        let first = by_hash.partition_point(|peer| ((self.order)(peer), *peer) < own_hash);
         by_hash.rotate_left(first);
         for (wave, ring) in self.waves.iter_mut().zip([by_address, by_hash]) {
             let most = ring.len() as u32;
@@ -451,14 +493,17 @@ impl<P: Copy + Ord + Hash> Gossip<P> {
 
     /// Starts to leave, or starts anew after a write: calls everyone until enough have everything.
     pub fn drain(&mut self, now_ms: u64) {
-        self.draining = Some(Vec::new());
+        self.draining = Some(Drain { nodes: BTreeSet::new(), places: BTreeSet::new() });
         self.round_at_ms = now_ms;
     }
 
-    /// Whether enough others have confirmed, since the drain began, that they have everything.
+    /// Whether enough others have confirmed, since the drain began, that they have everything: two,
+    /// or whoever there is.
     pub fn is_drained(&self) -> bool {
-        let needed = DRAIN_CONFIRMATIONS.min(self.peers.len());
-        self.draining.as_ref().is_some_and(|confirmed| confirmed.len() >= needed)
+        self.draining.as_ref().is_some_and(|confirmed| {
+            confirmed.nodes.len() >= DRAIN_CONFIRMATIONS
+                || self.peers.iter().all(|peer| confirmed.places.contains(peer))
+        })
     }
 }
 

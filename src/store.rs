@@ -24,6 +24,9 @@ pub const MAX_HOT_ITEMS: usize = 16;
 /// For how long after it was written a change counts as news, in milliseconds.
 pub const HOT_FOR_MS: u64 = 5_000;
 
+/// How many other nodes' clocks are asked when it is told whether a tombstone is past its time.
+pub const MAX_CLOCKS: usize = 8;
+
 /// Tombstones collected in one call at most, which bounds the time the lock is held.
 pub const MAX_COLLECTED_AT_ONCE: usize = 1_000;
 
@@ -32,7 +35,8 @@ pub const MAX_COLLECTED_AT_ONCE: usize = 1_000;
 pub struct Limits {
     /// Local writes beyond this are refused; merges never are, or replicas would differ for good.
     pub max_store_bytes: u64,
-    /// A tombstone is forgotten this long after its deletion, by hybrid time.
+    /// A tombstone is forgotten this long after its deletion, by the middle one of the clocks that
+    /// the node has heard of.
     pub tombstone_ttl_ms: u64,
 }
 
@@ -100,6 +104,8 @@ pub struct Store {
     /// The digest of each shard, kept up to date by every change.
     digests: Vec<Digest>,
     clock: Clock,
+    /// How far the clocks of the nodes that called last are ahead of ours, one entry a node.
+    clocks: VecDeque<(u32, i64)>,
     limits: Limits,
     /// Keys, values and [`ENTRY_OVERHEAD_BYTES`] of all entries, tombstones included.
     bytes: u64,
@@ -121,6 +127,7 @@ impl Store {
             shards: (0..SHARDS).map(|_| shard()).collect(),
             digests: vec![Digest::default(); SHARDS],
             clock: Clock::new(node),
+            clocks: VecDeque::with_capacity(MAX_CLOCKS),
             limits,
             bytes: 0,
             live: 0,
@@ -211,7 +218,10 @@ impl Store {
 
     /// Forgets tombstones past their time, at most [`MAX_COLLECTED_AT_ONCE`]; returns how many.
     pub fn collect(&mut self, wall_ms: u64) -> usize {
-        let now_ms = self.clock.now_ms(wall_ms);
+        if self.tombstones.is_empty() {
+            return 0;
+        }
+        let now_ms = self.usual_ms(wall_ms);
         let ttl_ms = self.limits.tombstone_ttl_ms;
         let due: Vec<Box<str>> = self
             .tombstones
@@ -224,8 +234,29 @@ impl Store {
         due.len()
     }
 
+    /// Takes note of how far another node's clock is ahead of ours.
+    pub fn heard_clock(&mut self, node: u32, ahead_ms: i64) {
+        self.clocks.retain(|&(other, _)| other != node);
+        if self.clocks.len() == MAX_CLOCKS {
+            self.clocks.pop_front();
+        }
+        self.clocks.push_back((node, ahead_ms));
+    }
+
+    /// The time by the middle one of the clocks that we have heard of, ours included.
+    ///
+    /// A node whose own clock is off by more than the tombstones' time would collect at once what
+    /// all others keep, or keep what they refuse, and never have the same as they.
+    fn usual_ms(&self, wall_ms: u64) -> u64 {
+        let mut ahead_ms: Vec<i64> = self.clocks.iter().map(|&(_, ahead_ms)| ahead_ms).collect();
+        ahead_ms.push(0);
+        ahead_ms.sort_unstable();
+        // Of two, both nodes take the slower one.
+        wall_ms.saturating_add_signed(ahead_ms[(ahead_ms.len() - 1) / 2])
+    }
+
     fn is_expired(&self, version: Version, wall_ms: u64) -> bool {
-        version.ms().saturating_add(self.limits.tombstone_ttl_ms) < self.clock.now_ms(wall_ms)
+        version.ms().saturating_add(self.limits.tombstone_ttl_ms) < self.usual_ms(wall_ms)
     }
 
     /// Puts `entry` in the place of what the key had, and keeps all that is derived up to date.

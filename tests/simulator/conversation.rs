@@ -236,7 +236,8 @@ impl Simulator {
                 }
                 Ok(Next::Over) => {
                     let summary = exchange.summary();
-                    let peer = self.conversations[&id].parties[1].node as u32;
+                    let conversation = &self.conversations[&id];
+                    let peer = conversation.parties[1].node as u32;
                     self.counters.exchanges += 1;
                     self.close(id, side);
                     self.met(node, &summary);

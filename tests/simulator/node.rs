@@ -29,8 +29,8 @@ impl Wall {
 pub(super) enum Told {
     /// There was a write here.
     Wrote,
-    /// A conversation has brought news, or a part of a wave.
-    Learned(Option<Duty>),
+    /// A conversation has brought news, or a part of a wave, or both.
+    Learned { is_news: bool, duty: Option<Duty> },
     /// The latest addresses.
     Peers(Vec<u32>),
     /// The address at which a caller has reached it.
@@ -75,13 +75,18 @@ pub struct Node {
     pub(super) is_placed: bool,
 }
 
+/// The second order of the addresses: any that all nodes share, and that is not the first.
+fn shuffled(address: &u32) -> u64 {
+    u64::from(*address).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 impl Node {
     /// A process that starts at an address, with nothing.
     pub(super) fn new(address: u32, settings: &Settings, rng: &mut Rng, now_us: u64) -> Self {
         let limits =
             Limits { max_store_bytes: 1 << 30, tombstone_ttl_ms: settings.tombstone_ttl_ms };
         let store = Store::new(rng.u32(..), rng.u64(..), limits);
-        let mut gossip = Gossip::new(settings.interval_ms, 0, rng.fork());
+        let mut gossip = Gossip::new(settings.interval_ms, 0, rng.fork(), shuffled);
         if settings.knows_own_address {
             gossip.set_own_place(address);
         }
@@ -119,9 +124,12 @@ impl Node {
                 self.wrote = false;
                 self.gossip.wrote(now_ms);
             }
-            Told::Learned(duty) => {
-                self.gossip.learned(now_ms);
-                duty.into_iter().for_each(|duty| self.gossip.handed(duty));
+            Told::Learned { is_news, duty } => {
+                if is_news {
+                    self.gossip.learned(duty, now_ms);
+                } else {
+                    duty.into_iter().for_each(|duty| self.gossip.handed(duty));
+                }
             }
             Told::Peers(peers) => self.gossip.set_peers(peers, now_ms),
             Told::Reached(own) => self.gossip.set_own_place(own),
@@ -188,7 +196,8 @@ impl Simulator {
     pub(super) fn met(&mut self, node: usize, summary: &Summary) {
         let it = &mut self.nodes[node];
         if self.settings.eager && (summary.taken > 0 || summary.duty.is_some()) {
-            it.inbox.push_back(Told::Learned(summary.duty));
+            let is_news = summary.taken > 0;
+            it.inbox.push_back(Told::Learned { is_news, duty: summary.duty });
         }
         if summary.complete {
             it.last_met_ms = Some(summary.began_ms.max(1));

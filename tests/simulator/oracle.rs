@@ -6,11 +6,13 @@ use gossip_sidecar::store::Record;
 use gossip_sidecar::version::Version;
 use std::collections::BTreeMap;
 
+/// What was written to a key, by version; a deletion has no value.
+type Versions = BTreeMap<Version, Option<Box<[u8]>>>;
+
 /// Every write that was acknowledged.
 #[derive(Default)]
 pub struct Oracle {
-    /// By key and version; a deletion has no value.
-    written: BTreeMap<String, BTreeMap<Version, Option<Box<[u8]>>>>,
+    written: BTreeMap<String, Versions>,
 }
 
 impl Oracle {
