@@ -60,10 +60,13 @@ fn read_answer(stream: &mut impl Read) -> io::Result<Answer> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     let (status, start, length) = loop {
-        let read = stream.read(&mut buffer)?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        let read = match stream.read(&mut buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => read,
+            // A process that is halted and goes on finds a wait with a timeout cut short.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
         bytes.extend_from_slice(&buffer[..read]);
         if let Some(head) = parse_head(&bytes)? {
             break head;
@@ -109,11 +112,15 @@ fn not_http(why: &str) -> io::Error {
 mod tests {
     use super::*;
 
-    /// Gives one byte at a time.
-    struct Trickle<'a>(&'a [u8]);
+    /// Gives one byte at a time, and is interrupted before each.
+    struct Trickle<'a>(&'a [u8], bool);
 
     impl Read for Trickle<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             let (Some((&first, rest)), false) = (self.0.split_first(), buffer.is_empty()) else {
                 return Ok(0);
             };
@@ -126,7 +133,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_however_it_is_split() {
-        let answer = read_answer(&mut Trickle(ANSWER)).unwrap();
+        let answer = read_answer(&mut Trickle(ANSWER, false)).unwrap();
         assert_eq!((answer.status, &answer.body[..]), (200, &b"hello"[..]));
     }
 

@@ -107,6 +107,11 @@ impl fmt::Display for BadSetting {
     }
 }
 
+fn default_of(name: &str) -> &'static str {
+    let setting = SETTINGS.iter().find(|setting| setting.name == name);
+    setting.expect("every setting is in the table").default
+}
+
 /// A setting's flag: `CLIENT_PORT` is `--client-port`.
 pub fn flag(setting: &Setting) -> String {
     setting.name.to_lowercase().replace('_', "-")
@@ -117,10 +122,9 @@ impl Config {
     pub fn new(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadSetting> {
         let text = |name: &'static str| Text {
             name,
-            value: lookup(name).filter(|value| !value.is_empty()).unwrap_or_else(|| {
-                let setting = SETTINGS.iter().find(|setting| setting.name == name);
-                setting.expect("every setting is in the table").default.to_owned()
-            }),
+            value: lookup(name)
+                .filter(|value| !value.is_empty())
+                .unwrap_or_else(|| default_of(name).to_owned()),
         };
         let client_port = text("CLIENT_PORT").port()?;
         let peer_port = text("PEER_PORT").port()?;
@@ -238,11 +242,9 @@ impl Text {
             _ => {
                 let (least, most) = range.into_inner();
                 let shown = humantime::format_duration;
-                self.bad(format!(
-                    "a duration from {} to {}, such as 250ms, 1s, 5m or 24h",
-                    shown(least),
-                    shown(most)
-                ))
+                let right = default_of(self.name);
+                let (least, most) = (shown(least), shown(most));
+                self.bad(format!("a duration from {least} to {most}, such as {right}"))
             }
         }
     }
@@ -258,7 +260,10 @@ impl Text {
         match bytes {
             Some(bytes) if (1..=max).contains(&bytes) => Ok(bytes),
             _ => {
-                self.bad(format!("a size from 1 to {max} bytes, such as 4096, 64KiB, 1MiB or 2GiB"))
+                let right = default_of(self.name);
+                self.bad(format!(
+                    "a size from 1 to {max} bytes (or KiB, MiB, GiB), such as {right}"
+                ))
             }
         }
     }

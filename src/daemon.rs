@@ -10,7 +10,7 @@ use crate::store::{Limits, MAX_COLLECTED_AT_ONCE, Store};
 use crate::{http, peers};
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -91,8 +91,14 @@ impl Node {
         }
     }
 
+    /// Takes note of the addresses of a conversation that somebody else has opened.
+    pub fn answered(&self, own: SocketAddr, caller: SocketAddr) {
+        let _ = self.tell.send(Event::Heard(caller.ip().to_canonical()));
+        self.reached_at(own);
+    }
+
     /// Takes note of the address at which a caller has reached us, if we have no better one.
-    pub fn reached_at(&self, address: SocketAddr) {
+    fn reached_at(&self, address: SocketAddr) {
         if !self.is_placed.swap(true, Relaxed) {
             // A socket for both families shows IPv4 addresses in their IPv6 form.
             let address = SocketAddr::new(address.ip().to_canonical(), address.port());
@@ -219,6 +225,8 @@ pub enum Event {
     },
     /// The address at which others reach us.
     Reached(SocketAddr),
+    /// A peer has called from this address.
+    Heard(IpAddr),
     /// The latest addresses, without our own, and whether ours was among them.
     Peers(Vec<SocketAddr>, bool),
     /// Leave: push what we have, then say so.
@@ -419,6 +427,7 @@ fn gossip(node: &Node, events: &Receiver<Event>) {
     let interval_ms = node.config.sync_interval.as_millis() as u64;
     let mut gossip = Gossip::new(interval_ms, now_ms(), fastrand::Rng::new(), place_hash);
     node.config.own_addresses().first().into_iter().for_each(|&own| gossip.set_own_place(own));
+    let peer_port = node.config.peer[0].port();
     let mut silent = BTreeSet::new();
     let mut leave: Option<(Sender<()>, u64)> = None;
     loop {
@@ -441,6 +450,8 @@ fn gossip(node: &Node, events: &Receiver<Event>) {
                 duty.into_iter().for_each(|duty| gossip.handed(duty));
             }
             Ok(Event::Reached(own)) => gossip.set_own_place(own),
+            // All peers of a Service listen on the same port.
+            Ok(Event::Heard(ip)) => gossip.heard_from(SocketAddr::new(ip, peer_port)),
             Ok(Event::Peers(peers, found_ourselves)) => {
                 silent.retain(|peer| peers.contains(peer));
                 gossip.set_peers(peers, now_ms());

@@ -236,6 +236,11 @@ impl<P: Copy + Ord> Gossip<P> {
         }
     }
 
+    /// Takes note of a call from a peer: who calls can be called.
+    pub fn heard_from(&mut self, peer: P) {
+        self.failing.remove(&peer);
+    }
+
     /// How many peers there are to call.
     pub fn peers(&self) -> usize {
         self.peers.len()

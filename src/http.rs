@@ -52,6 +52,10 @@ const LONG_ANSWER_BYTES: usize = 64 * 1024;
 /// Threads that write long answers, for each address; the workers write those beyond them.
 pub const MAX_LONG_ANSWERS_AT_A_TIME: usize = 16;
 
+/// A connection on which nothing comes for this long is closed, be it idle or half-way through an
+/// upload. It is more than a knock's time (see [`KNOCK_EVERY`]): `accept` has the same limit.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// A client that takes nothing of its answer for this long does not get the rest.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -79,7 +83,7 @@ const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Serves HTTP on a listener, in threads of its own.
 pub fn start(node: &Arc<Node>, listener: TcpListener) -> Result<(), CannotServe> {
-    set_write_timeout(&listener)
+    set_timeouts(&listener)
         .map_err(|error| CannotServe(format!("cannot set a timeout for HTTP: {error}")))?;
     let front = Arc::new(Front {
         node: node.clone(),
@@ -92,10 +96,11 @@ pub fn start(node: &Arc<Node>, listener: TcpListener) -> Result<(), CannotServe>
     keep_alive("http watch", move || front.watch())
 }
 
-/// Sets the timeout for writing, which connections inherit from their listener.
-fn set_write_timeout(listener: &TcpListener) -> io::Result<()> {
-    // It is an option of every socket, but the standard library has it for streams only.
+/// Sets the timeouts, which connections inherit from their listener.
+fn set_timeouts(listener: &TcpListener) -> io::Result<()> {
+    // They are options of every socket, but the standard library has them for streams only.
     let socket = TcpStream::from(OwnedFd::from(listener.try_clone()?));
+    socket.set_read_timeout(Some(READ_TIMEOUT))?;
     socket.set_write_timeout(Some(WRITE_TIMEOUT))
 }
 
@@ -353,6 +358,11 @@ impl Front {
                 Ok(0) => break,
                 Ok(read) if body.len() + read > max => return Err(too_large()),
                 Ok(read) => body.extend_from_slice(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let limit = READ_TIMEOUT.as_secs();
+                    let reason = format!("nothing of the body has come for {limit} s");
+                    return Err(Response::problem(408, reason));
+                }
                 Err(error) => {
                     let reason = format!("the body is broken: {error}");
                     return Err(Response::problem(400, reason));

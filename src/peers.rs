@@ -163,7 +163,7 @@ fn answer(node: &Node, stream: TcpStream, peer: SocketAddr) {
     let failure = match converse(node, stream, Exchange::answer(node.identity()), Next::Listen) {
         Ok(summary) => {
             node.metrics.count(Counter::InSyncs);
-            own.into_iter().for_each(|own| node.reached_at(own));
+            own.into_iter().for_each(|own| node.answered(own, peer));
             return node.met(&summary);
         }
         Err(failure) => failure,

@@ -27,7 +27,10 @@ const MODULES: [(&str, &[&str]); 15] = [
     ("http", &["api", "daemon", "logger", "metrics"]),
     (
         "daemon",
-        &["config", "exchange", "gossip", "http", "logger", "message", "metrics", "peers", "store"],
+        &[
+            "config", "digest", "exchange", "gossip", "http", "logger", "message", "metrics",
+            "peers", "store",
+        ],
     ),
     ("client", &[]),
     ("demo", &["client"]),
