@@ -11,7 +11,7 @@
 use gossip_sidecar::client::{map_target, request};
 use lexopt::prelude::*;
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,14 +19,16 @@ const HELP: &str = "Usage: cluster [--nodes N] [--dead N] [--writes N] [--gap-ms
                [--storm WRITES_A_SECOND] [--idle SECONDS] [--binary PATH]
 
   --nodes    processes started                                          [3]
-  --dead     addresses more, at which nobody answers                    [0]
+  --dead     addresses more, at which connections are not even refused  [0]
   --writes   writes to random nodes, one at a time                      [200]
   --gap-ms   the mean time between two of them                          [300]
   --keys     keys of 100 bytes written beforehand                       [0]
   --storm    then 5 s of so many writes a second to one node            [0]
-  --idle     then seconds at rest, over which CPU time is measured      [0]
+  --idle     then seconds at rest; CPU time is known to 10 ms            [0]
   --binary   the program                        [target/release/gossip-sidecar]
 ";
+
+const PEER_PORT: u16 = 46747;
 
 struct Options {
     nodes: usize,
@@ -71,6 +73,22 @@ fn options() -> Result<Options, lexopt::Error> {
     Ok(options)
 }
 
+/// An address where packets are lost, as at that of a pod that is gone: a queue of connections that
+/// nobody accepts, and that is full.
+struct Dead {
+    _listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl Dead {
+    fn at(ip: Ipv4Addr) -> std::io::Result<Self> {
+        let listener = TcpListener::bind((ip, PEER_PORT))?;
+        let address = SocketAddr::from((ip, PEER_PORT));
+        let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(100)).ok();
+        Ok(Self { _listener: listener, _queue: std::iter::from_fn(connect).collect() })
+    }
+}
+
 struct Node {
     http: SocketAddr,
     child: Child,
@@ -84,6 +102,7 @@ impl Node {
             .env("CLIENT_BIND", ip.to_string())
             .env("CLIENT_PORT", "8080")
             .env("PEER_BIND", ip.to_string())
+            .env("PEER_PORT", PEER_PORT.to_string())
             .env("CLUSTER", "measured")
             .env("SYNC_INTERVAL", "1s")
             .env("DRAIN_TIMEOUT", "0s")
@@ -114,7 +133,8 @@ impl Node {
         self.stats().get(name).and_then(|value| value.parse().ok()).unwrap_or(0)
     }
 
-    /// CPU time so far in ticks of 10 ms, and resident memory in kB.
+    /// CPU time so far in ticks of 10 ms, threads that have ended included, and resident memory in
+    /// kB.
     fn cost(&self) -> (u64, u64) {
         let read = |file: &str| {
             std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap_or_default()
@@ -147,6 +167,8 @@ fn main() {
         .map(|index| Ipv4Addr::new(127, net.0, net.1, 1 + index as u8))
         .collect();
     let all = ips.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(",");
+    let _dead: Vec<Dead> =
+        ips[options.nodes..].iter().map(|&ip| Dead::at(ip).expect("the port is free")).collect();
     let nodes: Vec<Node> = ips[..options.nodes]
         .iter()
         .map(|&ip| Node::start(&options.binary, ip, &all).expect("the program starts"))
@@ -252,6 +274,6 @@ fn at_rest(options: &Options, nodes: &[Node]) {
     for (node, before) in nodes.iter().zip(before) {
         let (ticks, rss) = node.cost();
         let percent = (ticks - before) as f64 / options.idle_s as f64;
-        println!("at rest {}: {percent:.2} % of a core, {rss} kB resident", node.http.ip());
+        println!("at rest {}: {percent:.3} % of a core, {rss} kB resident", node.http.ip());
     }
 }

@@ -305,7 +305,7 @@ impl Exchange {
         self.summary.peer = Some(hello.node);
         let offset_ms = hello.clock_ms.wrapping_sub(wall_ms) as i64;
         self.summary.clock_offset_ms = Some(offset_ms);
-        store.heard_clock(hello.node, offset_ms);
+        store.heard_clock(hello.node, offset_ms, wall_ms);
         self.salt = salt(hello);
         self.peer_root = Some(hello.root);
         self.say_cut();

@@ -27,6 +27,10 @@ pub const HOT_FOR_MS: u64 = 5_000;
 /// How many other nodes' clocks are asked when it is told whether a tombstone is past its time.
 pub const MAX_CLOCKS: usize = 8;
 
+/// For how long they are asked after they were heard, in milliseconds: a node that starts anew
+/// must not count twice.
+pub const CLOCK_HEARD_FOR_MS: u64 = 30_000;
+
 /// Tombstones collected in one call at most, which bounds the time the lock is held.
 pub const MAX_COLLECTED_AT_ONCE: usize = 1_000;
 
@@ -97,6 +101,15 @@ impl BuildHasher for SeededHasher {
     }
 }
 
+/// What another node's clock showed when it called.
+struct HeardClock {
+    node: u32,
+    /// When that was, by our clock.
+    wall_ms: u64,
+    /// How far it was ahead of ours.
+    ahead_ms: i64,
+}
+
 /// The replicated map of one node.
 pub struct Store {
     /// By the first [`SHARD_DEPTH`] digits of the key's hash.
@@ -105,7 +118,7 @@ pub struct Store {
     digests: Vec<Digest>,
     clock: Clock,
     /// How far the clocks of the nodes that called last are ahead of ours, one entry a node.
-    clocks: VecDeque<(u32, i64)>,
+    clocks: VecDeque<HeardClock>,
     limits: Limits,
     /// Keys, values and [`ENTRY_OVERHEAD_BYTES`] of all entries, tombstones included.
     bytes: u64,
@@ -127,7 +140,7 @@ impl Store {
             shards: (0..SHARDS).map(|_| shard()).collect(),
             digests: vec![Digest::default(); SHARDS],
             clock: Clock::new(node),
-            clocks: VecDeque::with_capacity(MAX_CLOCKS),
+            clocks: VecDeque::new(),
             limits,
             bytes: 0,
             live: 0,
@@ -235,12 +248,12 @@ impl Store {
     }
 
     /// Takes note of how far another node's clock is ahead of ours.
-    pub fn heard_clock(&mut self, node: u32, ahead_ms: i64) {
-        self.clocks.retain(|&(other, _)| other != node);
+    pub fn heard_clock(&mut self, node: u32, ahead_ms: i64, wall_ms: u64) {
+        self.clocks.retain(|heard| heard.node != node);
         if self.clocks.len() == MAX_CLOCKS {
             self.clocks.pop_front();
         }
-        self.clocks.push_back((node, ahead_ms));
+        self.clocks.push_back(HeardClock { node, wall_ms, ahead_ms });
     }
 
     /// The time by the middle one of the clocks that we have heard of, ours included.
@@ -248,7 +261,9 @@ impl Store {
     /// A node whose own clock is off by more than the tombstones' time would collect at once what
     /// all others keep, or keep what they refuse, and never have the same as they.
     fn usual_ms(&self, wall_ms: u64) -> u64 {
-        let mut ahead_ms: Vec<i64> = self.clocks.iter().map(|&(_, ahead_ms)| ahead_ms).collect();
+        let is_recent = |heard: &&HeardClock| wall_ms.abs_diff(heard.wall_ms) <= CLOCK_HEARD_FOR_MS;
+        let heard = self.clocks.iter().filter(is_recent);
+        let mut ahead_ms: Vec<i64> = heard.map(|heard| heard.ahead_ms).collect();
         ahead_ms.push(0);
         ahead_ms.sort_unstable();
         // Of two, both nodes take the slower one.
