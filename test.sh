@@ -44,7 +44,7 @@ step "formatting" cargo fmt --check
 step "clippy" cargo clippy --quiet --all-targets --locked -- -D warnings
 step "tests" cargo test --quiet --locked --no-fail-fast
 step "release build" cargo build --quiet --release --locked
-step "long tests" cargo test --quiet --release --locked --no-fail-fast -- --ignored
+step "long tests" cargo test --quiet --profile long-tests --locked --no-fail-fast -- --ignored
 step "smoke tests" tests/smoke.sh target/release/gossip-sidecar
 
 if command -v kubernetes-validate >/dev/null; then
