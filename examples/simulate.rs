@@ -257,6 +257,10 @@ const TOP: f64 = 50.0;
 /// One line a run: the share of nodes that know, over time.
 fn plot(plan: &Plan, runs: &[Run]) -> String {
     let longest = runs.iter().filter_map(|run| run.learned_s.last()).fold(0.001, |a, &b| b.max(a));
+    // Four parts of a round length.
+    let power = 10f64.powf((longest / 4.0).log10().floor());
+    let part = [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0].map(|times| times * power);
+    let longest = 4.0 * part.into_iter().find(|&part| 4.0 * part >= longest).unwrap_or(longest);
     let x = |seconds: f64| LEFT + seconds / longest * (WIDTH - LEFT - 30.0);
     let y = |share: f64| TOP + (1.0 - share) * (HEIGHT - TOP - 60.0);
     let mut svg = format!(
@@ -264,10 +268,16 @@ fn plot(plan: &Plan, runs: &[Run]) -> String {
          font-family=\"sans-serif\" font-size=\"13\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
          <text x=\"{LEFT}\" y=\"28\" font-size=\"16\">Who knows of one write: {} nodes, {} runs, \
-         eager {}</text>\n",
+         eager {}{}</text>\n",
         plan.settings.nodes,
         runs.len(),
-        if plan.settings.eager { "on" } else { "off" }
+        if plan.settings.eager { "on" } else { "off" },
+        [("failing", plan.settings.fail), ("dead", plan.dead)]
+            .map(|(what, share)| match share {
+                0.0 => String::new(),
+                _ => format!(", {:.0} % {what}", share * 100.0),
+            })
+            .concat()
     );
     for step in 0..=4 {
         let share = f64::from(step) / 4.0;
