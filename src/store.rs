@@ -157,39 +157,41 @@ impl Store {
 
     /// The key's state, tombstone or value.
     pub fn entry(&self, key: &str) -> Option<&Entry> {
-        self.entry_at(key_hash(key), key)
-    }
-
-    fn entry_at(&self, hash: u64, key: &str) -> Option<&Entry> {
-        self.shards[shard_of(hash)].get(key)
+        self.shards[shard_of(key_hash(key))].get(key)
     }
 
     /// Writes a value.
     pub fn put(&mut self, key: &str, value: Box<[u8]>, wall_ms: u64) -> Put {
-        let hash = key_hash(key);
-        let current = self.entry_at(hash, key);
-        let was_live = current.is_some_and(|entry| entry.value.is_some());
-        let before = current.map_or(0, |entry| cost(key, entry.value.as_deref()));
-        let bytes = self.bytes - before + cost(key, Some(&value));
-        if bytes > self.limits.max_store_bytes && bytes > self.bytes {
-            return Put::Full;
+        let max_bytes = self.limits.max_store_bytes;
+        let old = self.update(key, |current, clock, stored| {
+            let before = current.map_or(0, |entry| cost(key, entry.value.as_deref()));
+            let bytes = stored - before + cost(key, Some(&value));
+            if bytes > max_bytes && bytes > stored {
+                return Err(Put::Full);
+            }
+            let current = current.map(|entry| entry.version);
+            let version = clock.next(wall_ms, current).ok_or(Put::EndOfTime)?;
+            Ok(Entry { version, value: Some(value) })
+        });
+        match old {
+            Err(refused) => refused,
+            Ok((version, old)) => {
+                self.writes += 1;
+                let was_live = old.is_some_and(|old| old.value.is_some());
+                if was_live { Put::Replaced(version) } else { Put::Created(version) }
+            }
         }
-        let current = current.map(|entry| entry.version);
-        let Some(version) = self.clock.next(wall_ms, current) else {
-            return Put::EndOfTime;
-        };
-        self.replace(hash, key, Entry { version, value: Some(value) });
-        self.writes += 1;
-        if was_live { Put::Replaced(version) } else { Put::Created(version) }
     }
 
     /// Deletes a value and returns the tombstone's version, or `None` if there was no value (or
     /// its version is the last before the end of time).
     pub fn delete(&mut self, key: &str, wall_ms: u64) -> Option<Version> {
-        let hash = key_hash(key);
-        let current = self.entry_at(hash, key).filter(|entry| entry.value.is_some())?.version;
-        let version = self.clock.next(wall_ms, Some(current))?;
-        self.replace(hash, key, Entry { version, value: None });
+        let deleted = self.update(key, |current, clock, _| {
+            let current = current.filter(|entry| entry.value.is_some()).ok_or(())?.version;
+            let version = clock.next(wall_ms, Some(current)).ok_or(())?;
+            Ok::<_, ()>(Entry { version, value: None })
+        });
+        let (version, _) = deleted.ok()?;
         self.writes += 1;
         Some(version)
     }
@@ -199,18 +201,15 @@ impl Store {
     /// Merging is commutative, associative and idempotent: whatever the order in which a set of
     /// records arrives, and however often, the outcome is the greatest version of each key.
     pub fn merge(&mut self, record: Record, wall_ms: u64) -> Merged {
-        let version = record.entry.version;
-        self.clock.observe(version, wall_ms);
-        let hash = key_hash(&record.key);
-        match self.entry_at(hash, &record.key) {
-            Some(ours) if ours.version >= version => return Merged::Known,
-            None if record.entry.value.is_none() && self.is_expired(version, wall_ms) => {
-                return Merged::Expired;
-            }
-            _ => {}
-        }
-        self.replace(hash, &record.key, record.entry);
-        Merged::Taken
+        let Record { key, entry } = record;
+        self.clock.observe(entry.version, wall_ms);
+        let is_expired = entry.value.is_none() && self.is_expired(entry.version, wall_ms);
+        let merged = self.update(&key, |current, _, _| match current {
+            Some(ours) if ours.version >= entry.version => Err(Merged::Known),
+            None if is_expired => Err(Merged::Expired),
+            _ => Ok(entry),
+        });
+        merged.map_or_else(|left| left, |_| Merged::Taken)
     }
 
     /// Forgets an entry altogether, as if it had never been here.
@@ -274,21 +273,30 @@ impl Store {
         version.ms().saturating_add(self.limits.tombstone_ttl_ms) < self.usual_ms(wall_ms)
     }
 
-    /// Puts `entry` in the place of what the key had, and keeps all that is derived up to date.
-    fn replace(&mut self, hash: u64, key: &str, entry: Entry) {
+    /// Puts in a key's place what `decide` makes of what is there, of the clock and of the bytes
+    /// stored so far, and keeps all that is derived up to date; gives the new version and the old
+    /// entry. All changes but forgetting go through here, and look the key up once.
+    fn update<E>(
+        &mut self,
+        key: &str,
+        decide: impl FnOnce(Option<&Entry>, &mut Clock, u64) -> Result<Entry, E>,
+    ) -> Result<(Version, Option<Entry>), E> {
+        let hash = key_hash(key);
+        let entries = &mut self.shards[shard_of(hash)];
+        let place = entries.get_mut(key);
+        let entry = decide(place.as_deref(), &mut self.clock, self.bytes)?;
         let item = Item { hash, version: entry.version };
-        let digest = &mut self.digests[shard_of(item.hash)];
-        let entries = &mut self.shards[shard_of(item.hash)];
-        digest.add(item);
-        self.bytes += cost(key, entry.value.as_deref());
-        self.live += usize::from(entry.value.is_some());
         let is_tombstone = entry.value.is_none();
-        let old = match entries.get_mut(key) {
+        self.bytes += cost(key, entry.value.as_deref());
+        self.live += usize::from(!is_tombstone);
+        let old = match place {
             Some(place) => Some(std::mem::replace(place, entry)),
             None => entries.insert(key.into(), entry),
         };
-        if let Some(old) = old {
-            digest.remove(Item { hash: item.hash, version: old.version });
+        let digest = &mut self.digests[shard_of(hash)];
+        digest.add(item);
+        if let Some(old) = &old {
+            digest.remove(Item { hash, version: old.version });
             self.bytes -= cost(key, old.value.as_deref());
             self.live -= usize::from(old.value.is_some());
             if old.value.is_none() {
@@ -303,6 +311,7 @@ impl Store {
             self.recent.pop_front();
         }
         self.recent.push_back(item);
+        Ok((item.version, old))
     }
 
     /// The digest of everything.
