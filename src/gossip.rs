@@ -123,7 +123,6 @@ enum Purpose {
 }
 
 /// One order of the peers, and what is to be told along it.
-#[derive(Default)]
 struct Wave<P> {
     /// Those that follow us come first.
     ring: Vec<P>,

@@ -53,7 +53,8 @@ const READ_STEP_BYTES: usize = 64 * 1024;
 pub enum Message {
     /// `hello 1 CLUSTER NODE CLOCK COUNT ROOT`: opens the caller's first turn.
     Hello(Hello),
-    /// `since MS`: what the sender holds goes back to then. Said by both if one of them is cut off.
+    /// `since MS`: since then the sender has known all that its cluster had. Said by both if one of
+    /// them is cut off.
     Since(u64),
     /// `cut MS`: the sender has had no peer since then, for longer than half the tombstones' time.
     Cut(u64),
