@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::AcqRel, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -28,6 +28,23 @@ pub fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
+/// A place among the few threads that may do one thing at a time; given back when dropped.
+pub struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    /// Takes a place, if fewer than `most` are taken.
+    pub fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let place = Self(taken.clone());
+        (taken.fetch_add(1, AcqRel) < most).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, AcqRel);
+    }
+}
+
 /// What all threads share.
 pub struct Node {
     /// The settings it runs with.
@@ -35,7 +52,7 @@ pub struct Node {
     /// What it has counted.
     pub metrics: Metrics,
     /// Conversations being answered.
-    pub answering: AtomicUsize,
+    pub answering: Arc<AtomicUsize>,
     store: Mutex<Store>,
     started: Instant,
     started_at: SystemTime,
@@ -62,7 +79,7 @@ impl Node {
         Self {
             store: Mutex::new(Store::new(fastrand::u32(..), fastrand::u64(..), limits)),
             metrics: Metrics::default(),
-            answering: AtomicUsize::new(0),
+            answering: Arc::default(),
             started: Instant::now(),
             started_at: SystemTime::now(),
             last_met_ms: AtomicU64::new(0),

@@ -5,7 +5,7 @@
 //! slow one keeps nobody waiting.
 
 use crate::api::{self, Plan, Response};
-use crate::daemon::{CannotServe, Node, keep_alive, wall_ms};
+use crate::daemon::{CannotServe, Node, Place, keep_alive, wall_ms};
 use crate::logger::Limiter;
 use crate::metrics::Counter;
 use std::collections::VecDeque;
@@ -13,7 +13,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tiny_http::{Request, Server, StatusCode};
@@ -89,7 +89,7 @@ pub fn start(node: &Arc<Node>, listener: TcpListener) -> Result<(), CannotServe>
         node: node.clone(),
         listener,
         uploads: Mutex::default(),
-        long_answers: AtomicUsize::new(0),
+        long_answers: Arc::default(),
         has_requests: AtomicBool::new(false),
     });
     front.listen()?;
@@ -110,7 +110,7 @@ struct Front {
     listener: TcpListener,
     uploads: Mutex<Uploads>,
     /// Long answers that are being written.
-    long_answers: AtomicUsize,
+    long_answers: Arc<AtomicUsize>,
     /// Whether there was a request since the last look.
     has_requests: AtomicBool,
 }
@@ -414,7 +414,8 @@ impl Front {
         // A client that is gone needs no answer.
         let mut write = move || drop(writer.write_all(&bytes).and_then(|()| writer.flush()));
         let is_long = response.body.len() > LONG_ANSWER_BYTES && !is_head;
-        match is_long.then(|| LongAnswer::begin(self)).flatten() {
+        let place = || Place::take(&self.long_answers, MAX_LONG_ANSWERS_AT_A_TIME);
+        match is_long.then(place).flatten() {
             None => write(),
             Some(place) => {
                 let write = move || {
@@ -446,22 +447,6 @@ impl Front {
     fn count(&self, response: &Response) {
         let is_good = response.status < 400;
         self.node.metrics.count(if is_good { Counter::GoodHttp } else { Counter::BadHttp });
-    }
-}
-
-/// A place among the long answers written at a time.
-struct LongAnswer(Arc<Front>);
-
-impl LongAnswer {
-    fn begin(front: &Arc<Front>) -> Option<Self> {
-        let place = Self(front.clone());
-        (front.long_answers.fetch_add(1, AcqRel) < MAX_LONG_ANSWERS_AT_A_TIME).then_some(place)
-    }
-}
-
-impl Drop for LongAnswer {
-    fn drop(&mut self) {
-        self.0.long_answers.fetch_sub(1, AcqRel);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Every wait has a deadline and every size a limit: the peer port is open to the pod network.
 
 use crate::config::Host;
-use crate::daemon::{Node, wall_ms};
+use crate::daemon::{Node, Place, wall_ms};
 use crate::exchange::{Exchange, FULL_TURN_BYTES, Next, Summary};
 use crate::gossip::{Duty, Ended};
 use crate::logger::Limiter;
@@ -13,7 +13,6 @@ use std::fmt;
 use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A peer that does not accept in this time is taken to be dead.
@@ -113,12 +112,12 @@ pub fn listen(node: &Arc<Node>, listener: &TcpListener) {
     static LOG: Limiter = Limiter::new();
     loop {
         let outcome = listener.accept().and_then(|(stream, peer)| {
-            let Some(slot) = Slot::take(node) else {
+            let Some(place) = Place::take(&node.answering, MAX_ANSWERS_AT_A_TIME) else {
                 return refuse_busy(node, stream);
             };
             let node = node.clone();
             let answer = move || {
-                let _slot = slot;
+                let _place = place;
                 answer(&node, stream, peer);
             };
             std::thread::Builder::new().name("answer".into()).spawn(answer).map(drop)
@@ -130,22 +129,6 @@ pub fn listen(node: &Arc<Node>, listener: &TcpListener) {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-    }
-}
-
-/// A place among the conversations answered at a time.
-struct Slot(Arc<Node>);
-
-impl Slot {
-    fn take(node: &Arc<Node>) -> Option<Self> {
-        let slot = Self(node.clone());
-        (node.answering.fetch_add(1, Ordering::AcqRel) < MAX_ANSWERS_AT_A_TIME).then_some(slot)
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.answering.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
