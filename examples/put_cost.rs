@@ -26,7 +26,7 @@ fn main() {
         bare_ns.push(began.elapsed().as_nanos() as f64 / KEYS as f64);
         let began = Instant::now();
         for key in &keys {
-            let put = store.put(black_box(key), vec![round as u8; 32].into(), wall_ms);
+            let put = store.put(black_box(key), vec![round as u8; 32].into(), None, wall_ms);
             assert!(matches!(put, Put::Created(_) | Put::Replaced(_)));
         }
         store_ns.push(began.elapsed().as_nanos() as f64 / KEYS as f64);

@@ -1,6 +1,7 @@
 //! A small HTTP client for the command line and the probes: a scratch image has no curl.
 
-use std::fmt::Write as _;
+use crate::api;
+use crate::request::MAX_WAIT_MS;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -19,6 +20,10 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 pub struct Answer {
     /// HTTP status code.
     pub status: u16,
+    /// The `ETag` header without its quotes.
+    pub tag: Option<String>,
+    /// Whether the `Has-More` header says so.
+    pub has_more: bool,
     /// The body, whole.
     pub body: Vec<u8>,
 }
@@ -28,27 +33,33 @@ pub fn map_target<'a>(keys: impl IntoIterator<Item = &'a str>) -> String {
     let mut target = "/map".to_owned();
     for (index, key) in keys.into_iter().enumerate() {
         target.push_str(if index == 0 { "?k=" } else { "&k=" });
-        for byte in key.bytes() {
-            // RFC 3986, section 2.3: unreserved characters stand for themselves.
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                target.push(char::from(byte));
-            } else {
-                write!(target, "%{byte:02X}").expect("writing to memory cannot fail");
-            }
-        }
+        api::encode(&mut target, key);
     }
     target
 }
 
 /// Sends one request and reads the answer.
 pub fn request(server: SocketAddr, method: &str, target: &str, body: &[u8]) -> io::Result<Answer> {
+    request_unless(server, method, target, None, body)
+}
+
+/// The same, but an answer with the tag that is `known` already is not wanted (`If-None-Match`).
+pub fn request_unless(
+    server: SocketAddr,
+    method: &str,
+    target: &str,
+    known: Option<&str>,
+    body: &[u8],
+) -> io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&server, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
+    let wait = if target.contains("&wait=") { MAX_WAIT_MS } else { 0 };
+    stream.set_read_timeout(Some(TIMEOUT + Duration::from_millis(wait)))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     stream.set_nodelay(true)?;
     let length = body.len();
+    let known = known.map(|tag| format!("If-None-Match: \"{tag}\"\r\n")).unwrap_or_default();
     let mut bytes = format!(
-        "{method} {target} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        "{method} {target} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{known}Content-Length: {length}\r\n\r\n"
     )
     .into_bytes();
     bytes.extend_from_slice(body);
@@ -59,7 +70,7 @@ pub fn request(server: SocketAddr, method: &str, target: &str, body: &[u8]) -> i
 fn read_answer(stream: &mut impl Read) -> io::Result<Answer> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
-    let (status, start, length) = loop {
+    let (mut answer, start, length) = loop {
         let read = match stream.read(&mut buffer) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => read,
@@ -75,18 +86,18 @@ fn read_answer(stream: &mut impl Read) -> io::Result<Answer> {
             return Err(not_http("its head is too long"));
         }
     };
-    let mut body = bytes.split_off(start);
-    let missing = length.saturating_sub(body.len());
-    stream.take(missing as u64).read_to_end(&mut body)?;
-    if body.len() < length {
+    answer.body = bytes.split_off(start);
+    let missing = length.saturating_sub(answer.body.len());
+    stream.take(missing as u64).read_to_end(&mut answer.body)?;
+    if answer.body.len() < length {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    body.truncate(length);
-    Ok(Answer { status, body })
+    answer.body.truncate(length);
+    Ok(answer)
 }
 
-/// Status, where the body starts, and its length, once the head is whole.
-fn parse_head(bytes: &[u8]) -> io::Result<Option<(u16, usize, usize)>> {
+/// The answer without its body, where that starts, and its length, once the head is whole.
+fn parse_head(bytes: &[u8]) -> io::Result<Option<(Answer, usize, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let start = match response.parse(bytes) {
@@ -94,14 +105,19 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(u16, usize, usize)>> {
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(error) => return Err(not_http(&error.to_string())),
     };
-    let length = response
-        .headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
-        .and_then(|header| std::str::from_utf8(header.value).ok()?.parse().ok())
-        .ok_or_else(|| not_http("it has no Content-Length"))?;
+    let header = |name: &str| {
+        let header = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        header.and_then(|header| std::str::from_utf8(header.value).ok())
+    };
     let status = response.code.ok_or_else(|| not_http("it has no status"))?;
-    Ok(Some((status, start, length)))
+    let length = match header("Content-Length").and_then(|length| length.parse().ok()) {
+        // It says that what the client has is still right.
+        None if status == 304 => 0,
+        length => length.ok_or_else(|| not_http("it has no Content-Length"))?,
+    };
+    let tag = header("ETag").map(|tag| tag.trim_matches('"').to_owned());
+    let has_more = header("Has-More") == Some("true");
+    Ok(Some((Answer { status, tag, has_more, body: Vec::new() }, start, length)))
 }
 
 fn not_http(why: &str) -> io::Error {

@@ -114,7 +114,7 @@ fn default_of(name: &str) -> &'static str {
 
 /// A setting's flag: `CLIENT_PORT` is `--client-port`.
 pub fn flag(setting: &Setting) -> String {
-    setting.name.to_lowercase().replace('_', "-")
+    setting.name.to_ascii_lowercase().replace('_', "-")
 }
 
 impl Config {

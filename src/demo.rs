@@ -1,10 +1,10 @@
 //! Three sidecars on this machine, to try things out: no root, no DNS server, no containers.
 
 use crate::client;
+use crate::signals::Signals;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 /// How many sidecars are started.
@@ -36,7 +36,8 @@ struct State {
 }
 
 /// Runs the sidecars, and says what can be seen of them, until a signal comes.
-pub fn run(signals: &Receiver<&'static str>) -> io::Result<()> {
+pub fn run() -> io::Result<()> {
+    let signals = Signals::new()?;
     let places = free_places()?;
     let all: Vec<String> = places.iter().map(|(_, peer)| peer.to_string()).collect();
     let mut sidecars = Vec::new();
@@ -46,7 +47,7 @@ pub fn run(signals: &Receiver<&'static str>) -> io::Result<()> {
         sidecars.push(Sidecar { name, http, peer, child, gone_since: None, back_since: None });
     }
     introduce(&sidecars);
-    let outcome = watch(&mut sidecars, &all, signals);
+    let outcome = watch(&mut sidecars, &all, &signals);
     for sidecar in &mut sidecars {
         // They may have left already: a Ctrl-C reaches them too.
         let _ = sidecar.child.kill();
@@ -107,16 +108,12 @@ What happens is shown below. Ctrl-C ends it.\n",
 }
 
 /// Looks at all sidecars, again and again, and says what has changed.
-fn watch(
-    sidecars: &mut [Sidecar],
-    all: &[String],
-    signals: &Receiver<&'static str>,
-) -> io::Result<()> {
+fn watch(sidecars: &mut [Sidecar], all: &[String], signals: &Signals) -> io::Result<()> {
     let began = Instant::now();
     let mut agreed: Option<State> = None;
     // When all were last seen to agree: what differs now was written after that.
     let mut agreed_at = began;
-    while signals.recv_timeout(LOOK_EVERY).is_err() {
+    while signals.wait(Some(LOOK_EVERY)).is_none() {
         let look_at = Instant::now();
         let say = |text: &str| println!("{:5} ms  {text}", began.elapsed().as_millis());
         let mut states = Vec::new();

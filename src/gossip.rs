@@ -16,7 +16,7 @@
 //! do next; the caller does it. Time is in milliseconds of a clock that never goes back.
 
 use fastrand::Rng;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The timer fires after the interval, give or take this part of it, so that nodes which started
 /// together do not call together for ever.
@@ -109,9 +109,9 @@ struct BackOff {
 
 /// Who has confirmed, since we began to leave, to have everything.
 struct Drain<P> {
-    nodes: BTreeSet<u32>,
+    nodes: Vec<u32>,
     /// The addresses at which they said so: one node may have several.
-    places: BTreeSet<P>,
+    places: Vec<P>,
 }
 
 /// Why the call under way was made.
@@ -145,7 +145,7 @@ pub struct Gossip<P> {
     /// Our place in the waves' orders.
     own_place: Option<P>,
     /// Addresses at which a call has met ourselves.
-    ourselves: BTreeSet<P>,
+    ourselves: Vec<P>,
     /// Those of this cycle that are still to be called, in an order drawn for the cycle.
     cycle: Vec<P>,
     /// Addresses that failed last time.
@@ -185,7 +185,7 @@ impl<P: Copy + Ord> Gossip<P> {
             order,
             peers: Vec::new(),
             own_place: None,
-            ourselves: BTreeSet::new(),
+            ourselves: Vec::new(),
             cycle: Vec::new(),
             failing: BTreeMap::new(),
             missed: Vec::new(),
@@ -240,9 +240,9 @@ impl<P: Copy + Ord> Gossip<P> {
         self.failing.remove(&peer);
     }
 
-    /// How many peers there are to call.
-    pub fn peers(&self) -> usize {
-        self.peers.len()
+    /// The peers that there are to call, in ascending order.
+    pub fn peers(&self) -> &[P] {
+        &self.peers
     }
 
     /// Whether one of the listed addresses turned out to be our own.
@@ -435,7 +435,7 @@ impl<P: Copy + Ord> Gossip<P> {
                 false
             }
             Ended::Myself => {
-                self.ourselves.insert(peer);
+                note(&mut self.ourselves, peer);
                 self.own_place.get_or_insert(peer);
                 self.leave_out(peer);
                 false
@@ -454,8 +454,8 @@ impl<P: Copy + Ord> Gossip<P> {
                         .filter(|&known| known < REPAIR_UNTIL_KNOWN || !self.missed.is_empty());
                 }
                 if let Some(confirmed) = &mut self.draining {
-                    confirmed.nodes.insert(node);
-                    confirmed.places.insert(peer);
+                    note(&mut confirmed.nodes, node);
+                    note(&mut confirmed.places, peer);
                 }
                 true
             }
@@ -497,7 +497,7 @@ impl<P: Copy + Ord> Gossip<P> {
 
     /// Starts to leave, or starts anew after a write: calls everyone until enough have everything.
     pub fn drain(&mut self, now_ms: u64) {
-        self.draining = Some(Drain { nodes: BTreeSet::new(), places: BTreeSet::new() });
+        self.draining = Some(Drain { nodes: Vec::new(), places: Vec::new() });
         self.round_at_ms = now_ms;
     }
 
@@ -508,6 +508,13 @@ impl<P: Copy + Ord> Gossip<P> {
             confirmed.nodes.len() >= DRAIN_CONFIRMATIONS
                 || self.peers.iter().all(|peer| confirmed.places.contains(peer))
         })
+    }
+}
+
+/// Adds what is not there yet.
+fn note<T: PartialEq>(known: &mut Vec<T>, new: T) {
+    if !known.contains(&new) {
+        known.push(new);
     }
 }
 

@@ -4,19 +4,26 @@
 //! pool of threads; larger uploads are read by a bounded number of threads of their own, so that a
 //! slow one keeps nobody waiting.
 
-use crate::api::{self, Plan, Response};
-use crate::daemon::{CannotServe, Node, Place, keep_alive, wall_ms};
+use crate::answer;
+use crate::api::{self, Response};
+use crate::body::{self, MAX_DISCARDED_BYTES, TOO_SLOW, UPLOAD_TIMEOUT};
+use crate::crew::Crew;
+use crate::daemon::{CannotServe, keep_alive};
+use crate::door::{Door, READ_TIMEOUT};
+use crate::lanes::Lanes;
 use crate::logger::Limiter;
 use crate::metrics::Counter;
-use std::collections::VecDeque;
+use crate::node::{Node, Place, wall_ms};
+use crate::request::{self, Head, Plan};
+use crate::store::SHARDS;
+use crate::waits::{Interest, Wait, Waits};
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
-use tiny_http::{Request, Server, StatusCode};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tiny_http::{Method, ReadWrite, Request, Server, StatusCode};
 
 /// Threads that answer requests, for each address listened on.
 pub const WORKERS: usize = 2;
@@ -27,23 +34,8 @@ const PREREAD_BYTES: usize = 1024;
 /// Threads that read larger bodies, for each address listened on; uploads beyond them wait.
 pub const MAX_UPLOADS_AT_A_TIME: usize = 16;
 
-/// A body must be there within this time.
-pub const UPLOAD_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A body that is not wanted is read away up to this length; past it the connection is given up.
-///
-/// tiny_http reads away what is left of a body when the request is dropped, into a buffer of the
-/// whole declared length. A request with more unread than this must never be dropped.
-pub const MAX_DISCARDED_BYTES: usize = 16 * 1024 * 1024;
-
-/// How much of a body is read at a time.
-const BUFFER_BYTES: usize = 16 * 1024;
-
 /// How long to wait before listening anew after `accept` has failed.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_millis(200);
-
-/// Descriptors that must be free before we listen anew: without them accepting fails again.
-const DESCRIPTORS_TO_LISTEN: usize = 8;
 
 /// Answers longer than this are written by threads of their own, so that a client which does not
 /// read keeps no worker.
@@ -52,12 +44,8 @@ const LONG_ANSWER_BYTES: usize = 64 * 1024;
 /// Threads that write long answers, for each address; the workers write those beyond them.
 pub const MAX_LONG_ANSWERS_AT_A_TIME: usize = 16;
 
-/// A connection on which nothing comes for this long is closed, be it idle or half-way through an
-/// upload. It is more than a knock's time (see [`KNOCK_EVERY`]): `accept` has the same limit.
-pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// A client that takes nothing of its answer for this long does not get the rest.
-pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Threads that answer requests which have waited for a change.
+const MAX_WAKERS: usize = 4;
 
 /// How often we knock at our own door while requests come.
 ///
@@ -69,57 +57,117 @@ const KNOCK_EVERY: Duration = Duration::from_millis(100);
 /// While none come, we knock only every so many times.
 const KNOCKS_SKIPPED: u32 = 10;
 
-/// We knock again at once while threads are started for it, up to so many times.
-const MAX_KNOCKS_AT_ONCE: usize = 64;
-
-/// How long to wait for the answer to a knock.
-const KNOCK_PATIENCE: Duration = Duration::from_millis(250);
-
 /// After so many knocks in a row without an answer the server is set up anew: tiny_http's
 /// accepting thread may have panicked, which it says to nobody.
 const MAX_KNOCKS_UNANSWERED: u32 = 4;
 
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Serves HTTP on a listener, in threads of its own.
-pub fn start(node: &Arc<Node>, listener: TcpListener) -> Result<(), CannotServe> {
-    set_timeouts(&listener)
-        .map_err(|error| CannotServe(format!("cannot set a timeout for HTTP: {error}")))?;
-    let front = Arc::new(Front {
-        node: node.clone(),
-        listener,
-        uploads: Mutex::default(),
-        long_answers: Arc::default(),
-        has_requests: AtomicBool::new(false),
-    });
-    front.listen()?;
-    keep_alive("http watch", move || front.watch())
+/// Serves HTTP on the listeners, in threads of its own.
+pub fn start(node: &Arc<Node>, listeners: Vec<TcpListener>) -> Result<(), CannotServe> {
+    let waits = Arc::new(Waits::new(node.clone()));
+    for listener in listeners {
+        let door = Door::new(listener)
+            .map_err(|error| CannotServe(format!("cannot set a timeout for HTTP: {error}")))?;
+        let server = set_up(&door)?;
+        let front = Arc::new(Front {
+            node: node.clone(),
+            door,
+            server: Mutex::new(server),
+            turn: Mutex::default(),
+            former: Mutex::default(),
+            lanes: Lanes::default(),
+            uploads: Crew::new("upload", MAX_UPLOADS_AT_A_TIME),
+            wakers: Crew::new("waker", MAX_WAKERS),
+            given_up: Mutex::default(),
+            long_answers: Arc::default(),
+            waits: waits.clone(),
+            has_requests: AtomicBool::new(false),
+        });
+        for _ in 0..WORKERS {
+            let front = front.clone();
+            keep_alive("http", move || front.work())?;
+        }
+        keep_alive("http watch", move || front.watch())?;
+    }
+    let node = node.clone();
+    keep_alive("waits", move || {
+        node.wake_by_changes();
+        waits.watch(|waiting: Waiting| {
+            let wakers = waiting.front.wakers.clone();
+            wakers.hand(move || waiting.go_on());
+        });
+    })
 }
 
-/// Sets the timeouts, which connections inherit from their listener.
-fn set_timeouts(listener: &TcpListener) -> io::Result<()> {
-    // They are options of every socket, but the standard library has them for streams only.
-    let socket = TcpStream::from(OwnedFd::from(listener.try_clone()?));
-    socket.set_read_timeout(Some(READ_TIMEOUT))?;
-    socket.set_write_timeout(Some(WRITE_TIMEOUT))
+/// Sets tiny_http up on a copy of the listener, which outlives it.
+fn set_up(door: &Door) -> Result<Arc<Server>, CannotServe> {
+    let listener = door.listener().map_err(Into::into);
+    let server = listener.and_then(|listener| Server::from_listener(listener, None));
+    server.map(Arc::new).map_err(|error| CannotServe(format!("cannot serve HTTP: {error}")))
 }
 
 /// One address on which HTTP is served.
 struct Front {
     node: Arc<Node>,
-    listener: TcpListener,
-    uploads: Mutex<Uploads>,
+    door: Door,
+    server: Mutex<Arc<Server>>,
+    /// Held while taking a request, so that a connection's requests enter its lane in order.
+    turn: Mutex<()>,
+    /// Servers that accept nothing any more, and when one of their connections last had a request.
+    former: Mutex<Vec<(Arc<Server>, Instant)>>,
+    lanes: Lanes<Request>,
+    /// Reads bodies.
+    uploads: Arc<Crew>,
+    /// Answers requests that have waited, and those of former servers.
+    wakers: Arc<Crew>,
+    /// Connections with an unread body that may be dropped once the client is gone.
+    given_up: Mutex<Vec<GivenUp>>,
     /// Long answers that are being written.
     long_answers: Arc<AtomicUsize>,
+    /// Shared by all fronts.
+    waits: Arc<Waits<Waiting>>,
     /// Whether there was a request since the last look.
     has_requests: AtomicBool,
 }
 
-/// Requests whose body is still to be read.
-#[derive(Default)]
-struct Uploads {
-    waiting: VecDeque<Request>,
-    readers: usize,
+struct GivenUp {
+    client: Option<SocketAddr>,
+    _stream: Box<dyn ReadWrite + Send>,
+}
+
+/// A request that waits for a change.
+struct Waiting {
+    front: Arc<Front>,
+    request: Request,
+    until: Instant,
+}
+
+impl Waiting {
+    /// Answers it if what it waited for has happened, or if its time is up.
+    fn go_on(self) {
+        let front = self.front;
+        front.clone().serve(self.request, |request| front.look_up(request, Some(self.until)));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What became of a request.
+enum Fate {
+    /// It has its answer, or never will have one.
+    Answered,
+    /// Some other thread goes on with it.
+    Elsewhere,
+}
+
+/// What a request comes to.
+enum Outcome {
+    Answer(Response),
+    /// Nothing yet.
+    Wait(Interest, u64, Instant),
 }
 
 /// What is still to be read of a request's body, as tiny_http sees it.
@@ -134,56 +182,66 @@ enum Unread {
 }
 
 impl Front {
-    /// Sets tiny_http up on a copy of the listener, which outlives it.
-    fn listen(self: &Arc<Self>) -> Result<(), CannotServe> {
-        let server = self
-            .listener
-            .try_clone()
-            .map_err(Into::into)
-            .and_then(|listener| Server::from_listener(listener, None))
-            .map_err(|error| CannotServe(format!("cannot serve HTTP: {error}")))?;
-        let server = Arc::new(server);
-        for _ in 0..WORKERS {
-            let (front, server) = (self.clone(), server.clone());
-            keep_alive("http", move || front.work(&server))?;
-        }
-        Ok(())
-    }
-
-    fn work(self: &Arc<Self>, server: &Server) {
-        static LOG: Limiter = Limiter::new();
+    fn work(self: &Arc<Self>) {
         loop {
-            match server.recv() {
-                Ok(request) => {
-                    self.has_requests.store(true, Relaxed);
-                    self.answer(request);
-                }
-                // Any failure of `accept` ends tiny_http's accepting thread for good, and is said
-                // here once. The connections that it has are still served by this loop.
-                Err(error) => {
-                    if let Some(silent) = LOG.pass() {
-                        log::warn!("accepting HTTP connections: {error}; listening anew{silent}");
-                    }
-                    loop {
-                        std::thread::sleep(LISTEN_AGAIN_AFTER);
-                        if self.listen_anew() {
-                            break;
-                        }
-                    }
-                }
+            let turn = lock(&self.turn);
+            let server = lock(&self.server).clone();
+            let taken = server.recv().map(|request| self.enter(request));
+            if let Err(error) = &taken {
+                self.listen_again(&server, error);
+            }
+            drop(turn);
+            if let Ok(Some(request)) = taken {
+                self.serve(request, |request| self.answer(request));
             }
         }
     }
 
-    /// Whether tiny_http could be set up once more.
-    fn listen_anew(self: &Arc<Self>) -> bool {
-        let spare: io::Result<Vec<TcpListener>> =
-            (0..DESCRIPTORS_TO_LISTEN).map(|_| self.listener.try_clone()).collect();
-        let is_listening = spare.map(drop).is_ok() && self.listen().is_ok();
-        if is_listening {
-            self.node.metrics.count(Counter::HttpRestarts);
+    /// Gives the request back if it is the first one of its connection.
+    fn enter(&self, request: Request) -> Option<Request> {
+        self.has_requests.store(true, Relaxed);
+        match request.remote_addr() {
+            Some(&client) => self.lanes.enter(client, request),
+            None => Some(request),
         }
-        is_listening
+    }
+
+    /// Any failure of `accept` ends tiny_http's accepting thread for good, and is said once.
+    fn listen_again(&self, server: &Arc<Server>, error: &io::Error) {
+        static LOG: Limiter = Limiter::new();
+        // Or we have been woken since there is a new server already.
+        while Arc::ptr_eq(server, &lock(&self.server)) {
+            if let Some(silent) = LOG.pass() {
+                log::warn!("accepting HTTP connections: {error}; listening anew{silent}");
+            }
+            std::thread::sleep(LISTEN_AGAIN_AFTER);
+            self.listen_anew();
+        }
+    }
+
+    /// Whether tiny_http could be set up once more.
+    fn listen_anew(&self) -> bool {
+        let server = self.door.has_spare_descriptors().then(|| set_up(&self.door).ok()).flatten();
+        let Some(server) = server else { return false };
+        let former = std::mem::replace(&mut *lock(&self.server), server);
+        former.unblock();
+        lock(&self.former).push((former, Instant::now()));
+        self.node.metrics.count(Counter::HttpRestarts);
+        true
+    }
+
+    /// Takes the requests that came to former servers, until none of their connections can be left.
+    fn take_from_former(self: &Arc<Self>) {
+        lock(&self.former).retain_mut(|(server, last)| {
+            while let Ok(Some(request)) = server.try_recv() {
+                *last = Instant::now();
+                let front = self.clone();
+                if let Some(request) = self.enter(request) {
+                    self.wakers.hand(move || front.serve(request, |it| front.answer(it)));
+                }
+            }
+            last.elapsed() < READ_TIMEOUT + UPLOAD_TIMEOUT
+        });
     }
 
     /// Keeps tiny_http going: see [`KNOCK_EVERY`] and [`MAX_KNOCKS_UNANSWERED`].
@@ -192,21 +250,19 @@ impl Front {
         let (mut unanswered, mut skipped) = (0, 0);
         loop {
             std::thread::sleep(KNOCK_EVERY);
+            self.take_from_former();
             let is_quiet = !self.has_requests.swap(false, Relaxed) && unanswered == 0;
             skipped = if is_quiet && skipped < KNOCKS_SKIPPED { skipped + 1 } else { 0 };
             if skipped > 0 {
                 continue;
             }
-            let mut is_answered = true;
-            for _ in 0..MAX_KNOCKS_AT_ONCE {
-                let threads_before = threads();
-                is_answered = self.knock().is_ok();
-                // An idle thread that answers shows that nothing lies there any more.
-                if !is_answered || threads() <= threads_before {
-                    break;
-                }
+            let mut given_up = lock(&self.given_up);
+            if !given_up.is_empty() {
+                let open = self.door.connections();
+                given_up.retain(|given_up| !open.lack(given_up.client.as_ref()));
             }
-            unanswered = if is_answered { 0 } else { unanswered + 1 };
+            drop(given_up);
+            unanswered = if self.door.knock() { 0 } else { unanswered + 1 };
             if unanswered >= MAX_KNOCKS_UNANSWERED && self.listen_anew() {
                 unanswered = 0;
                 if let Some(silent) = LOG.pass() {
@@ -216,232 +272,277 @@ impl Front {
         }
     }
 
-    /// Sends what is no request, so that tiny_http answers it by itself.
-    fn knock(&self) -> io::Result<()> {
-        let mut door = self.listener.local_addr()?;
-        if door.ip().is_unspecified() {
-            door.set_ip(match door {
-                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            });
+    /// Goes on with a request of a connection, and then with those that came behind it.
+    fn serve(self: &Arc<Self>, request: Request, step: impl FnOnce(Request) -> Fate) {
+        let client = request.remote_addr().copied();
+        // A panic was logged; the connection must not wait for ever.
+        let go_on = || catch_unwind(AssertUnwindSafe(|| step(request)));
+        let mut fate = go_on().unwrap_or(Fate::Answered);
+        while let (Fate::Answered, Some(client)) = (&fate, client) {
+            let Some(next) = self.lanes.leave(client) else { return };
+            let go_on = || catch_unwind(AssertUnwindSafe(|| self.answer(next)));
+            fate = go_on().unwrap_or(Fate::Answered);
         }
-        let mut stream = TcpStream::connect_timeout(&door, KNOCK_PATIENCE)?;
-        stream.set_read_timeout(Some(KNOCK_PATIENCE))?;
-        stream.write_all(b"\r\n")?;
-        // To close with the answer unread resets the connection, and leaves nothing of it behind.
-        stream.peek(&mut [0]).map(drop)
     }
 
-    fn answer(self: &Arc<Self>, mut request: Request) {
+    fn answer(self: &Arc<Self>, request: Request) -> Fate {
         match Unread::of(&request) {
-            Unread::Nothing => {
-                let response = self.carry_out(&mut request, Unread::Nothing);
-                self.respond(request, response);
+            Unread::Nothing => self.look_up(request, None),
+            _ => {
+                let front = self.clone();
+                self.uploads.hand(move || {
+                    front.serve(request, |request| front.answer_upload(request));
+                });
+                Fate::Elsewhere
             }
-            _ => self.queue_upload(request),
         }
     }
 
-    /// Leaves the request to a thread that reads uploads; starts one if there are not enough.
-    fn queue_upload(self: &Arc<Self>, request: Request) {
-        let mut uploads = self.uploads();
-        uploads.waiting.push_back(request);
-        if uploads.readers == MAX_UPLOADS_AT_A_TIME {
-            return;
-        }
-        uploads.readers += 1;
-        drop(uploads);
-        let front = self.clone();
-        let read = move || front.answer_uploads();
-        if std::thread::Builder::new().name("upload".into()).spawn(read).is_err() {
-            // Out of threads: do it here. Slow for the others, but nothing is lost.
-            self.answer_uploads();
-        }
-    }
-
-    fn answer_uploads(self: &Arc<Self>) {
-        while let Some(request) = self.next_upload() {
-            // A panic was logged; the reader's place must be given back all the same.
-            let _ = catch_unwind(AssertUnwindSafe(|| self.answer_upload(request)));
+    /// Answers a request whose body is here, or has it wait.
+    fn look_up(self: &Arc<Self>, mut request: Request, until: Option<Instant>) -> Fate {
+        match self.carry_out(&mut request, Unread::Nothing, until) {
+            Outcome::Answer(response) => self.respond(request, response),
+            Outcome::Wait(interest, seen, until) => {
+                let request = Waiting { front: self.clone(), request, until };
+                let look = || {
+                    let open = self.door.connections();
+                    move |waiting: &Waiting| open.lack(waiting.request.remote_addr())
+                };
+                match self.waits.add(Wait { request, interest, seen, until }, look) {
+                    Ok(()) => Fate::Elsewhere,
+                    Err(Waiting { request, .. }) => {
+                        let reason = "too many requests wait for a change: try again later";
+                        self.respond(request, Response::problem(503, reason))
+                    }
+                }
+            }
         }
     }
 
-    fn uploads(&self) -> std::sync::MutexGuard<'_, Uploads> {
-        self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next upload; with none the reader's place is given back.
-    fn next_upload(&self) -> Option<Request> {
-        let mut uploads = self.uploads();
-        let next = uploads.waiting.pop_front();
-        uploads.readers -= usize::from(next.is_none());
-        next
-    }
-
-    fn answer_upload(self: &Arc<Self>, mut request: Request) {
+    fn answer_upload(self: &Arc<Self>, mut request: Request) -> Fate {
         let unread = Unread::of(&request);
-        let response = self.carry_out(&mut request, unread);
+        let response = match self.carry_out(&mut request, unread, None) {
+            Outcome::Answer(response) => response,
+            Outcome::Wait(..) => Response::problem(400, "a request that waits has no body"),
+        };
         let waits_for_word = header(&request, "Expect").next().is_some();
+        let client = request.remote_addr().copied();
+        let takes_body = matches!(request.method(), Method::Put | Method::Post);
+        let is_read = takes_body && response.status < 400;
         match unread {
             // Whatever the answer: nothing may have been read yet.
             Unread::Length(length) if length > MAX_DISCARDED_BYTES => {
-                self.abandon(request, &response);
+                self.abandon(request, &response, false)
             }
-            _ if response.status < 400 => self.respond(request, response),
             // The client sends nothing before it has our word: that comes first, and then tiny_http
             // reads away whatever it sends all the same.
-            Unread::Length(_) if waits_for_word => {
+            Unread::Length(_) if response.status >= 400 && waits_for_word => {
                 self.count(&response);
                 let _ = request.respond(plain(&response));
+                Fate::Answered
             }
-            // Nobody knows where it ends.
-            Unread::Chunked if ambiguity(&request).is_some() => self.respond(request, response),
-            _ if unread.discard(&mut request) => self.respond(request, response),
-            _ => self.abandon(request, &response),
+            _ if is_read => self.respond(request, response),
+            // tiny_http reads away what is left of it, for as long as that takes. So we do it; but
+            // what took too long already is not waited for again.
+            Unread::Length(length) => {
+                let is_slow = response.status == TOO_SLOW;
+                if !is_slow && body::discard(&mut request.as_reader().take(length as u64)) {
+                    self.respond(request, response)
+                } else {
+                    self.abandon(request, &response, true)
+                }
+            }
+            // tiny_http reads nothing away of it, and takes what is left for the next request.
+            Unread::Chunked | Unread::Nothing => {
+                if let Some(client) = client.filter(|&client| !self.lanes.is_closed(client)) {
+                    if !body::discard(request.as_reader()) {
+                        self.lanes.close(client);
+                    }
+                }
+                self.respond(request, response)
+            }
         }
     }
 
-    /// Does what the request asks for.
-    fn carry_out(&self, request: &mut Request, unread: Unread) -> Response {
-        let node = &self.node;
+    /// Does what the request asks for; one that has waited already does so `until` then.
+    fn carry_out(&self, request: &mut Request, unread: Unread, until: Option<Instant>) -> Outcome {
+        let client = request.remote_addr().copied();
+        if client.is_some_and(|client| self.lanes.is_closed(client)) {
+            let reason = "the request before this one was not clear: nobody knows where it ended";
+            return Outcome::Answer(Response::problem(400, reason));
+        }
         if let Some(reason) = ambiguity(request) {
-            return Response::problem(400, reason);
+            client.into_iter().for_each(|client| self.lanes.close(client));
+            return Outcome::Answer(Response::problem(400, reason));
         }
-        let method = request.method().as_str();
-        let plan = match api::plan(method, request.url(), node.config.max_key_bytes) {
-            Ok(plan) => plan,
-            Err(problem) => return problem,
+        let plan = {
+            let request = &*request;
+            let head = Head {
+                method: request.method().as_str(),
+                target: request.url(),
+                header: &|name| {
+                    let values: Vec<&str> = header(request, name).collect();
+                    (!values.is_empty()).then(|| values.join(","))
+                },
+            };
+            request::plan(&head, self.node.config.max_key_bytes)
         };
-        match plan {
-            Plan::Get(keys) => api::get(&node.store(), &keys),
-            Plan::Put(key) => match self.read_body(request, unread) {
-                Ok(value) => {
-                    let response = api::put(&mut node.store(), &key, value, wall_ms());
-                    if response.status < 400 {
-                        node.wrote();
-                    }
-                    response
-                }
-                Err(problem) => problem,
-            },
-            Plan::Stats => Response::ok(api::PLAIN_TEXT, node.stats().into_bytes()),
-            Plan::Metrics => Response::ok(PROMETHEUS_TEXT, node.prometheus().into_bytes()),
-            Plan::Healthz => Response::ok(api::PLAIN_TEXT, b"ok\n".to_vec()),
-            Plan::Readyz => match node.unready() {
-                None => Response::ok(api::PLAIN_TEXT, b"ready\n".to_vec()),
-                Some(reason) => Response::problem(503, reason),
-            },
+        let (interest, wait_ms, response, seen, conditions) = match plan {
+            Err(problem) => return Outcome::Answer(problem),
+            Ok(Plan::Get { mut keys, shape, conditions, wait_ms }) => {
+                let mut store = self.node.store();
+                let seen = if wait_ms.is_some() { store.changes_mut().watch() } else { 0 };
+                let response = api::get(&store, &keys, shape, &conditions, wall_ms());
+                (Interest::Key(keys.pop().unwrap_or_default()), wait_ms, response, seen, conditions)
+            }
+            Ok(Plan::List { listing, json, conditions, wait_ms }) => {
+                let seen = wait_ms.map_or(0, |_| self.node.store().changes_mut().watch());
+                let interest = Interest::Prefix(listing.prefix.clone());
+                let mut page = listing.page();
+                (0..SHARDS).for_each(|shard| page.visit(&self.node.store(), shard, wall_ms()));
+                (interest, wait_ms, api::list(page, json, &conditions), seen, conditions)
+            }
+            Ok(plan) => return Outcome::Answer(self.carry_out_at_once(request, unread, plan)),
+        };
+        let now = Instant::now();
+        let until = until.or_else(|| Some(now + Duration::from_millis(wait_ms?)));
+        match until {
+            Some(until) if response.is_unchanged(&conditions) && now < until => {
+                Outcome::Wait(interest, seen, until)
+            }
+            _ => Outcome::Answer(response),
         }
+    }
+
+    fn carry_out_at_once(&self, request: &mut Request, unread: Unread, plan: Plan) -> Response {
+        let node = &self.node;
+        let response = match plan {
+            Plan::Put { key, ttl_ms, conditions, tells_version } => {
+                let written = self.read_body(request, unread).map(|value| {
+                    api::put(&mut node.store(), &key, value, ttl_ms, &conditions, wall_ms())
+                });
+                let response = written.unwrap_or_else(|problem| problem);
+                let tag = response.tag.clone().filter(|_| tells_version);
+                Response { tag, ..response }
+            }
+            Plan::PutForm { ttl_ms } => {
+                let max_key_bytes = node.config.max_key_bytes;
+                let form = self.read_body(request, unread);
+                let form = form.and_then(|body| request::form(&body, max_key_bytes));
+                form.map_or_else(
+                    |problem| problem,
+                    |form| api::put_form(&mut node.store(), form, ttl_ms, wall_ms()),
+                )
+            }
+            Plan::Delete { .. }
+                if unread != Unread::Nothing || request.body_length().unwrap_or(0) > 0 =>
+            {
+                return Response::problem(400, "a DELETE has no body");
+            }
+            Plan::Delete { keys, conditions } => {
+                api::delete(&mut node.store(), &keys, &conditions, wall_ms())
+            }
+            Plan::Stats(json) => return node.stats(json),
+            Plan::Peers(json) => return node.peers(json),
+            Plan::Metrics => {
+                return Response::ok(PROMETHEUS_TEXT, node.prometheus().into_bytes());
+            }
+            Plan::Readyz if node.unready().is_some() => {
+                return Response::problem(503, node.unready().unwrap_or_default());
+            }
+            Plan::Readyz => return Response::ok(api::PLAIN_TEXT, b"ready\n".to_vec()),
+            // The others have been carried out already.
+            Plan::Healthz | Plan::Get { .. } | Plan::List { .. } => {
+                return Response::ok(api::PLAIN_TEXT, b"ok\n".to_vec());
+            }
+        };
+        if response.status < 400 {
+            node.wrote();
+        }
+        response
     }
 
     /// The whole body, or why it cannot be stored.
     fn read_body(&self, request: &mut Request, unread: Unread) -> Result<Box<[u8]>, Response> {
-        let max = self.node.config.max_value_bytes;
-        let too_large = || {
-            let reason = format!("the value has more than {max} bytes (MAX_VALUE_BYTES)");
-            Response::problem(413, reason)
-        };
         let announced = match unread {
             Unread::Chunked => None,
             Unread::Nothing | Unread::Length(_) => Some(request.body_length().unwrap_or(0)),
         };
+        let max = self.node.config.max_value_bytes;
+        // Before the body is asked for, which a client with `Expect` waits for.
         if announced.is_some_and(|length| length > max) {
-            return Err(too_large());
+            return Err(body::too_large(max));
         }
-        let deadline = Instant::now() + UPLOAD_TIMEOUT;
-        let mut body = Vec::with_capacity(announced.unwrap_or(0));
-        let mut reader =
-            request.as_reader().take(announced.map_or(u64::MAX, |length| length as u64));
-        let mut buffer = [0; BUFFER_BYTES];
-        loop {
-            match reader.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) if body.len() + read > max => return Err(too_large()),
-                Ok(read) => body.extend_from_slice(&buffer[..read]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let limit = READ_TIMEOUT.as_secs();
-                    let reason = format!("nothing of the body has come for {limit} s");
-                    return Err(Response::problem(408, reason));
-                }
-                Err(error) => {
-                    let reason = format!("the body is broken: {error}");
-                    return Err(Response::problem(400, reason));
-                }
+        let body = body::read_whole(request.as_reader(), announced, max);
+        let client = request.remote_addr().copied();
+        let body = match body {
+            // A chunked body that is cut off looks complete through tiny_http. But then the end
+            // that was read was that of the connection, and the kernel knows it. A client that
+            // closes its side right after a complete one is refused along with those; none is
+            // known to do so.
+            Ok(_) if announced.is_none() && self.door.connections().lack(client.as_ref()) => {
+                Err(body::ended_early())
             }
-            if Instant::now() > deadline {
-                let limit = UPLOAD_TIMEOUT.as_secs();
-                let reason = format!("the body took longer than {limit} s");
-                return Err(Response::problem(408, reason));
-            }
-        }
-        let is_whole = match announced {
-            Some(length) => body.len() == length,
-            None => !self.has_hung_up(request),
+            body => body,
         };
-        if !is_whole {
-            return Err(Response::problem(400, "the body ended before its end was announced"));
+        let is_broken = |problem: &Response| matches!(problem.status, 400 | TOO_SLOW);
+        if announced.is_none() && body.as_ref().is_err_and(is_broken) {
+            client.into_iter().for_each(|client| self.lanes.close(client));
         }
-        Ok(body.into_boxed_slice())
+        body.map(Vec::into_boxed_slice)
     }
 
-    /// Whether the client has closed its side of the connection, as far as the system says.
-    ///
-    /// A chunked body that is cut off looks complete through tiny_http. But then the end that was
-    /// read was that of the connection, and the kernel knows it. A client that closes its side
-    /// right after a complete chunked body is refused along with those; none is known to do so.
-    fn has_hung_up(&self, request: &Request) -> bool {
-        const ESTABLISHED: &str = "01";
-        let Some(client) = request.remote_addr() else { return false };
-        let Ok(own) = self.listener.local_addr() else { return false };
-        let (table, remote) = proc_net_tcp(client);
-        let Ok(table) = std::fs::read_to_string(table) else { return false };
-        let local_port = format!(":{:04X}", own.port());
-        let state = table.lines().find_map(|line| {
-            let mut words = line.split_whitespace().skip(1);
-            let (local, peer, state) = (words.next()?, words.next()?, words.next()?);
-            (local.ends_with(&local_port) && peer == remote).then_some(state)
-        });
-        state != Some(ESTABLISHED)
-    }
-
-    fn respond(self: &Arc<Self>, request: Request, response: Response) {
+    fn respond(self: &Arc<Self>, request: Request, response: Response) -> Fate {
         self.count(&response);
-        let is_head = *request.method() == tiny_http::Method::Head;
+        let client = request.remote_addr().copied();
+        let is_head = *request.method() == Method::Head;
         let closes =
             header(&request, "Connection").any(|value| value.eq_ignore_ascii_case("close"));
-        let bytes = encode(&response, is_head, closes);
+        let bytes = answer::encode(&response, reason(&response), is_head, closes);
         let mut writer = request.into_writer();
         // A client that is gone needs no answer.
         let mut write = move || drop(writer.write_all(&bytes).and_then(|()| writer.flush()));
         let is_long = response.body.len() > LONG_ANSWER_BYTES && !is_head;
         let place = || Place::take(&self.long_answers, MAX_LONG_ANSWERS_AT_A_TIME);
-        match is_long.then(place).flatten() {
-            None => write(),
-            Some(place) => {
-                let write = move || {
-                    let _place = place;
-                    write();
-                };
-                // Out of threads, the client is left without an answer.
-                let _ = std::thread::Builder::new().name("long answer".into()).spawn(write);
-            }
+        let Some(place) = is_long.then(place).flatten() else {
+            write();
+            return Fate::Answered;
+        };
+        let front = self.clone();
+        let write = move || {
+            let _place = place;
+            write();
+            let next = client.and_then(|client| front.lanes.leave(client));
+            next.into_iter().for_each(|next| front.serve(next, |next| front.answer(next)));
+        };
+        // Out of threads, the client is left without an answer.
+        match std::thread::Builder::new().name("long answer".into()).spawn(write) {
+            Ok(_) => Fate::Elsewhere,
+            Err(_) => Fate::Answered,
         }
     }
 
     /// Answers, and gives the connection up with the body unread.
     ///
-    /// Its reader must not be dropped (see [`MAX_DISCARDED_BYTES`]); one thread of tiny_http and
-    /// the connection stay behind for each.
-    fn abandon(&self, request: Request, response: &Response) {
+    /// tiny_http reads away what is left of a body when its reader is dropped, into a buffer of the
+    /// whole announced length. So the reader is kept, until the client is gone if it `may_end` then
+    /// and for ever otherwise; one thread of tiny_http and the connection stay behind with it.
+    fn abandon(&self, request: Request, response: &Response, may_end: bool) -> Fate {
         self.count(response);
         self.node.metrics.count(Counter::HttpAbandoned);
-        let is_head = *request.method() == tiny_http::Method::Head;
+        let client = request.remote_addr().copied();
+        let is_head = *request.method() == Method::Head;
         // To upgrade is the one way to keep the reader, but tiny_http leaves out the length of what
         // it sends with that. So it sends an interim answer, and ours follows.
         let mut stream = request.upgrade("close", tiny_http::Response::empty(100));
-        let bytes = encode(response, is_head, true);
+        let bytes = answer::encode(response, reason(response), is_head, true);
         let _ = stream.write_all(&bytes).and_then(|()| stream.flush());
-        std::mem::forget(stream);
+        if may_end {
+            lock(&self.given_up).push(GivenUp { client, _stream: stream });
+        } else {
+            std::mem::forget(stream);
+        }
+        Fate::Answered
     }
 
     fn count(&self, response: &Response) {
@@ -450,9 +551,8 @@ impl Front {
     }
 }
 
-/// How many threads this process has, as far as the system says.
-fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+fn reason(response: &Response) -> &'static str {
+    StatusCode(response.status).default_reason_phrase()
 }
 
 fn header<'a>(request: &'a Request, name: &'static str) -> impl Iterator<Item = &'a str> {
@@ -465,10 +565,8 @@ fn header<'a>(request: &'a Request, name: &'static str) -> impl Iterator<Item = 
 
 impl Unread {
     fn of(request: &Request) -> Self {
-        let mut connection = header(request, "Connection");
-        // tiny_http has not touched the body of a request that offers another protocol.
-        let is_untouched = connection.any(|value| value.to_ascii_lowercase().contains("upgrade"))
-            || header(request, "Expect").next().is_some();
+        // tiny_http has not touched these bodies.
+        let is_untouched = asks_for_upgrade(request) || header(request, "Expect").next().is_some();
         match request.body_length() {
             Some(0) => Self::Nothing,
             Some(length) if length <= PREREAD_BYTES && !is_untouched => Self::Nothing,
@@ -477,46 +575,18 @@ impl Unread {
             None => Self::Nothing,
         }
     }
+}
 
-    /// Reads the body away in small pieces; says whether it came to its end.
-    fn discard(self, request: &mut Request) -> bool {
-        let announced = if let Self::Length(length) = self { length as u64 } else { u64::MAX };
-        let mut body = request.as_reader().take(announced);
-        let deadline = Instant::now() + UPLOAD_TIMEOUT;
-        let mut buffer = [0; BUFFER_BYTES];
-        let mut discarded = 0;
-        while discarded <= MAX_DISCARDED_BYTES && Instant::now() < deadline {
-            match body.read(&mut buffer) {
-                Ok(0) | Err(_) => return true,
-                Ok(read) => discarded += read,
-            }
-        }
-        false
-    }
+/// Whether the client offers another protocol; tiny_http hands out what follows as it is then.
+fn asks_for_upgrade(request: &Request) -> bool {
+    header(request, "Connection").any(|value| value.to_ascii_lowercase().contains("upgrade"))
 }
 
 /// Why it is not clear what the body is, if it is not.
-///
-/// tiny_http takes a length that it cannot parse for none, the first of several, and any transfer
-/// encoding for chunked (CVE-2026-66752).
 fn ambiguity(request: &Request) -> Option<&'static str> {
-    let mut lengths = header(request, "Content-Length");
-    let mut encodings = header(request, "Transfer-Encoding");
-    match (lengths.next(), encodings.next()) {
-        _ if lengths.next().is_some() || encodings.next().is_some() => {
-            Some("more than one Content-Length or Transfer-Encoding: send one of them, once")
-        }
-        (Some(_), Some(_)) => Some("both Content-Length and Transfer-Encoding: send one of them"),
-        (Some(length), None) => {
-            let is_number = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
-            let is_known = is_number && request.body_length().is_some();
-            (!is_known).then_some("Content-Length is not a number of bytes")
-        }
-        (None, Some(encoding)) if !encoding.eq_ignore_ascii_case("chunked") => {
-            Some("an unknown Transfer-Encoding: chunked is the only one that is taken")
-        }
-        _ => None,
-    }
+    let lengths: Vec<&str> = header(request, "Content-Length").collect();
+    let encodings: Vec<&str> = header(request, "Transfer-Encoding").collect();
+    body::ambiguity(&lengths, &encodings, asks_for_upgrade(request))
 }
 
 /// The answer as tiny_http writes it: it has ways of ending a request that are not open to others.
@@ -526,48 +596,4 @@ fn plain(response: &Response) -> tiny_http::Response<io::Cursor<Vec<u8>>> {
     tiny_http::Response::from_data(response.body.clone())
         .with_status_code(StatusCode(response.status))
         .with_header(content_type)
-}
-
-/// Where the kernel lists a client's connection, and how it writes the client's address there.
-fn proc_net_tcp(client: &SocketAddr) -> (&'static str, String) {
-    match client {
-        SocketAddr::V4(address) => {
-            let ip = u32::from_ne_bytes(address.ip().octets());
-            ("/proc/net/tcp", format!("{ip:08X}:{:04X}", address.port()))
-        }
-        SocketAddr::V6(address) => {
-            let mut text = String::new();
-            for word in address.ip().octets().chunks_exact(4) {
-                let word = u32::from_ne_bytes([word[0], word[1], word[2], word[3]]);
-                text.push_str(&format!("{word:08X}"));
-            }
-            ("/proc/net/tcp6", format!("{text}:{:04X}", address.port()))
-        }
-    }
-}
-
-/// The answer as it goes over the wire. Nothing from the request is in its head.
-fn encode(response: &Response, is_head: bool, closes: bool) -> Vec<u8> {
-    let reason = StatusCode(response.status).default_reason_phrase();
-    let mut bytes = Vec::with_capacity(256 + response.body.len());
-    let date = httpdate::fmt_http_date(SystemTime::now());
-    let length = response.body.len();
-    let mut head = || -> io::Result<()> {
-        write!(bytes, "HTTP/1.1 {} {reason}\r\nDate: {date}\r\n", response.status)?;
-        if let Some(content_type) = response.content_type {
-            write!(bytes, "Content-Type: {content_type}\r\n")?;
-        }
-        if let Some(allow) = response.allow {
-            write!(bytes, "Allow: {allow}\r\n")?;
-        }
-        if closes {
-            bytes.extend_from_slice(b"Connection: close\r\n");
-        }
-        write!(bytes, "Content-Length: {length}\r\n\r\n")
-    };
-    head().expect("writing to memory cannot fail");
-    if !is_head {
-        bytes.extend_from_slice(&response.body);
-    }
-    bytes
 }

@@ -21,6 +21,10 @@ pub mod version;
 
 pub mod digest;
 
+pub mod entry;
+
+pub mod changes;
+
 pub mod store;
 
 pub mod message;
@@ -29,7 +33,15 @@ pub mod exchange;
 
 pub mod gossip;
 
+pub mod condition;
+
+pub mod json;
+
+pub mod listing;
+
 pub mod api;
+
+pub mod request;
 
 // The shell.
 pub mod config;
@@ -38,14 +50,35 @@ pub mod metrics;
 
 pub mod logger;
 
+pub mod mailbox;
+
+pub mod roster;
+
+pub mod node;
+
 pub mod peers;
 
+pub mod crew;
+
+pub mod lanes;
+
+pub mod waits;
+
+pub mod door;
+
+pub mod body;
+
+pub mod answer;
+
 pub mod http;
+
+pub mod signals;
 
 pub mod daemon;
 
 pub mod client;
 
+#[cfg(feature = "demo")]
 pub mod demo;
 
 /// The property tests' configuration: the same cases in every run.

@@ -19,7 +19,7 @@ impl Log for Logger {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let now = humantime::format_rfc3339_millis(SystemTime::now());
-            let level = record.level().as_str().to_lowercase();
+            let level = record.level().as_str().to_ascii_lowercase();
             let text = record.args().to_string();
             // One write a line, so that lines of several threads do not mix. Debug formatting
             // quotes, and escapes what could break out of the line.

@@ -21,8 +21,8 @@
 //! below before it is stored; nothing is allocated by a length that was merely promised.
 
 use crate::digest::{FAN_OUT, Item, MAX_DEPTH, Prefix};
+use crate::entry::{Entry, Record};
 use crate::gossip::{Duty, WAVES};
-use crate::store::{Entry, Record};
 use crate::version::{END_OF_TIME_MS, Version, parse_hex};
 use std::fmt;
 use std::io::{self, BufRead, Read, Write};
@@ -72,8 +72,8 @@ pub enum Message {
     Want(Vec<u64>),
     /// `gone HASH …`: these were deleted while you were cut off, and the tombstones collected.
     Gone(Vec<u64>),
-    /// `put VERSION KEYBYTES VALUEBYTES`, then key and value; or `del VERSION KEYBYTES`, then the
-    /// key.
+    /// `put VERSION KEYBYTES VALUEBYTES`, and when it expires if it does, then key and value; or
+    /// `del VERSION KEYBYTES`, then the key.
     Record(Record),
     /// `rest`: the sender left something out for lack of room; the next exchange brings it.
     Rest,
@@ -201,15 +201,20 @@ impl Message {
             "want" => Self::Want(words.hashes().ok_or(ReadError::Grammar("want HASH …"))?),
             "gone" => Self::Gone(words.hashes().ok_or(ReadError::Grammar("gone HASH …"))?),
             "put" => {
-                const EXPECTED: ReadError = ReadError::Grammar("put VERSION KEYBYTES VALUEBYTES");
+                const EXPECTED: ReadError =
+                    ReadError::Grammar("put VERSION KEYBYTES VALUEBYTES [EXPIRES]");
                 let version = words.version().ok_or(EXPECTED)?;
                 let key_bytes = words.length(MAX_KEY_BYTES).ok_or(EXPECTED)?;
                 let value_bytes = words.length(MAX_VALUE_BYTES).ok_or(EXPECTED)?;
+                let expires_ms = match words.next() {
+                    Some(word) => Some(ms(word).ok_or(EXPECTED)?),
+                    None => None,
+                };
                 words.finish()?;
                 let key = read_key(input, key_bytes)?;
-                let value = read_bytes(input, value_bytes)?.into_boxed_slice();
+                let value = read_bytes(input, value_bytes)?;
                 read_line_feed(input)?;
-                Self::Record(Record { key, entry: Entry { version, value: Some(value) } })
+                Self::Record(Record { key, entry: Entry::new(version, value, expires_ms) })
             }
             "del" => {
                 const EXPECTED: ReadError = ReadError::Grammar("del VERSION KEYBYTES");
@@ -218,7 +223,7 @@ impl Message {
                 words.finish()?;
                 let key = read_key(input, key_bytes)?;
                 read_line_feed(input)?;
-                Self::Record(Record { key, entry: Entry { version, value: None } })
+                Self::Record(Record { key, entry: Entry::tombstone(version) })
             }
             "rest" => Self::Rest,
             "done" => Self::Done(words.node().ok_or(ReadError::Grammar("done NODE"))?),
@@ -281,9 +286,13 @@ impl Message {
 
 /// Appends a record without making a [`Message`] of it first.
 pub fn write_record(out: &mut Vec<u8>, key: &str, entry: &Entry) {
-    match &entry.value {
+    match entry.value() {
         Some(value) => {
-            emit(out, format_args!("put {} {} {}\n{key}", entry.version, key.len(), value.len()));
+            emit(out, format_args!("put {} {} {}", entry.version, key.len(), value.len()));
+            if let Some(expires_ms) = entry.expires_ms() {
+                emit(out, format_args!(" {expires_ms:012x}"));
+            }
+            emit(out, format_args!("\n{key}"));
             out.extend_from_slice(value);
             out.push(b'\n');
         }
@@ -318,6 +327,11 @@ fn write_hashes(out: &mut Vec<u8>, verb: &str, hashes: &[u64]) {
     out.push(b'\n');
 }
 
+/// Unix milliseconds before the end of time.
+fn ms(word: &str) -> Option<u64> {
+    parse_hex(word, 12).filter(|&ms| ms < END_OF_TIME_MS)
+}
+
 /// The words of a line that are still to be read, one space apart.
 struct Words<'a>(std::str::Split<'a, char>);
 
@@ -347,7 +361,7 @@ impl<'a> Words<'a> {
     }
 
     fn ms(&mut self) -> Option<u64> {
-        parse_hex(self.next()?, 12).filter(|&ms| ms < END_OF_TIME_MS)
+        ms(self.next()?)
     }
 
     fn duty(&mut self) -> Option<Duty> {

@@ -1,8 +1,12 @@
 //! What has been counted, as the ancestor's `/stats` and for Prometheus.
 
+use crate::json;
 use crate::message::Refusal;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Hellos whose sender's clock is this far from ours are counted, and some of them logged.
+pub const CLOCK_WARNING_MS: u64 = 60_000;
 
 /// What is counted. The order is that of [`COUNTERS`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -181,24 +185,31 @@ impl Metrics {
 /// What is true of a node at this moment: name in `/stats`, in `/metrics`, for people, and value.
 pub type Gauge = (&'static str, &'static str, &'static str, u64);
 
-/// The ancestor's `/stats`: `name=value` a line, its own names first.
+/// The ancestor's `/stats`: `name=value` a line, its own names first; or the same as JSON.
 pub fn stats(
+    json: bool,
     up_secs: u64,
-    up_since: &str,
     metrics: &Metrics,
     facts: &[(&str, String)],
     gauges: &[Gauge],
 ) -> String {
-    let mut text = format!("upTimeSecs={up_secs}\nupSince={up_since}\n");
+    let mut text = String::new();
+    let mut object = json::Members::object();
+    let mut write = |name: &str, value: &str, is_number: bool| match (json, is_number) {
+        (false, _) => text.extend([name, "=", value, "\n"]),
+        (true, true) => object.named(name).push_str(value),
+        (true, false) => json::string(object.named(name), value),
+    };
+    write("upTimeSecs", &up_secs.to_string(), true);
+    let (first, rest) = facts.split_at(1);
+    first.iter().for_each(|(name, fact)| write(name, fact, false));
     let counters = COUNTERS.iter().map(|&(counter, name, ..)| (name, metrics.get(counter)));
     let gauges = gauges.iter().map(|&(name, .., value)| (name, value));
     for (name, value) in counters.chain(gauges) {
-        writeln!(text, "{name}={value}").expect("writing to memory cannot fail");
+        write(name, &value.to_string(), true);
     }
-    for (name, value) in facts {
-        writeln!(text, "{name}={value}").expect("writing to memory cannot fail");
-    }
-    text
+    rest.iter().for_each(|(name, fact)| write(name, fact, false));
+    if json { object.finish() + "\n" } else { text }
 }
 
 /// The Prometheus text exposition format, version 0.0.4.

@@ -3,12 +3,12 @@
 //! Every wait has a deadline and every size a limit: the peer port is open to the pod network.
 
 use crate::config::Host;
-use crate::daemon::{Node, Place, wall_ms};
 use crate::exchange::{Exchange, FULL_TURN_BYTES, Next, Summary};
 use crate::gossip::{Duty, Ended};
 use crate::logger::Limiter;
 use crate::message::{MAX_KEY_BYTES, MAX_LINE_BYTES, MAX_VALUE_BYTES, Message, ReadError, Refusal};
 use crate::metrics::Counter;
+use crate::node::{Node, Place, wall_ms};
 use std::fmt;
 use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -33,9 +33,6 @@ pub const MAX_ANSWERS_AT_A_TIME: usize = 8;
 /// What is read in one turn at most: a full turn ends with the record that filled it.
 const MAX_TURN_BYTES: u64 =
     (2 * FULL_TURN_BYTES + MAX_KEY_BYTES + MAX_VALUE_BYTES + MAX_LINE_BYTES) as u64;
-
-/// Hellos whose sender's clock is this far from ours are counted, and some of them logged.
-pub const CLOCK_WARNING_MS: u64 = 60_000;
 
 /// How a conversation failed.
 #[derive(Debug)]
@@ -100,7 +97,7 @@ pub fn call(node: &Node, peer: SocketAddr, duty: Option<Duty>) -> Result<Ended, 
         }
     };
     node.metrics.count(Counter::OutSyncs);
-    node.met(&summary);
+    node.met(Some(peer), &summary);
     Ok(match summary.peer {
         Some(node) if summary.complete => Ended::Complete { node, was_news: summary.sent > 0 },
         _ => Ended::LeftOver,
@@ -147,7 +144,7 @@ fn answer(node: &Node, stream: TcpStream, peer: SocketAddr) {
         Ok(summary) => {
             node.metrics.count(Counter::InSyncs);
             own.into_iter().for_each(|own| node.answered(own, peer));
-            return node.met(&summary);
+            return node.met(None, &summary);
         }
         Err(failure) => failure,
     };

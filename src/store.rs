@@ -1,10 +1,12 @@
-//! The map: put, get, delete and merge, and the digests that tell two maps apart.
+//! The map: put, get, delete, expire and merge, and the digests that tell two maps apart.
 //!
 //! The store takes the time as an argument and does no I/O: with the same calls it comes to the
 //! same state. It is meant to stand behind one mutex, locked for one call at a time.
 
+use crate::changes::Changes;
 use crate::digest::{Digest, FAN_OUT, Item, Prefix, key_hash};
-use crate::version::{Clock, Version};
+use crate::entry::{Entry, Record};
+use crate::version::{Clock, END_OF_TIME_MS, Version};
 use siphasher::sip::SipHasher13;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::BuildHasher;
@@ -18,20 +20,24 @@ pub const SHARD_DEPTH: u8 = 2;
 /// What an entry is taken to need beyond its key and value when the quota is counted, in bytes.
 pub const ENTRY_OVERHEAD_BYTES: u64 = 96;
 
+/// What a tombstone or an expiring entry needs besides, with its key once more: its place in the
+/// order in which they fall due.
+pub const DUE_OVERHEAD_BYTES: u64 = 64;
+
 /// How many of the latest changes are offered in a hello before anything is compared.
 pub const MAX_HOT_ITEMS: usize = 16;
 
 /// For how long after it was written a change counts as news, in milliseconds.
 pub const HOT_FOR_MS: u64 = 5_000;
 
-/// How many other nodes' clocks are asked when it is told whether a tombstone is past its time.
+/// How many other nodes' clocks are asked when it is told whether something is past its time.
 pub const MAX_CLOCKS: usize = 8;
 
 /// For how long they are asked after they were heard, in milliseconds: a node that starts anew
 /// must not count twice.
 pub const CLOCK_HEARD_FOR_MS: u64 = 30_000;
 
-/// Tombstones collected in one call at most, which bounds the time the lock is held.
+/// Expired values and tombstones collected in one call at most, which bounds the time the lock is held.
 pub const MAX_COLLECTED_AT_ONCE: usize = 1_000;
 
 /// What one node keeps.
@@ -44,23 +50,8 @@ pub struct Limits {
     pub tombstone_ttl_ms: u64,
 }
 
-/// A key's state: a value, or a tombstone that says since when there is none.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Entry {
-    /// When and where it was written.
-    pub version: Version,
-    /// `None` is a tombstone.
-    pub value: Option<Box<[u8]>>,
-}
-
-/// An entry together with its key, as it travels between nodes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Record {
-    /// Any UTF-8 text, the empty one included.
-    pub key: Box<str>,
-    /// The key's state.
-    pub entry: Entry,
-}
+/// Keys and the values to write to them.
+pub type Pairs = Vec<(String, Box<[u8]>)>;
 
 /// What became of a local write.
 #[must_use]
@@ -85,7 +76,7 @@ pub enum Merged {
     /// We had it already, or something fresher.
     Known,
     /// A tombstone past its time for a key that we don't have.
-    Expired,
+    Outdated,
 }
 
 /// Hashes keys for the shards' maps, keyed by a seed of this process: who chooses keys cannot
@@ -119,13 +110,16 @@ pub struct Store {
     clock: Clock,
     /// How far the clocks of the nodes that called last are ahead of ours, one entry a node.
     clocks: VecDeque<HeardClock>,
+    /// How far the middle one of them is ahead of ours; see [`Store::now_ms`].
+    ahead_ms: i64,
     limits: Limits,
-    /// Keys, values and [`ENTRY_OVERHEAD_BYTES`] of all entries, tombstones included.
+    /// What all entries cost, tombstones included.
     bytes: u64,
-    /// Entries that have a value.
+    /// Entries that are no tombstones.
     live: usize,
-    /// Every tombstone there is, by the time of its deletion.
-    tombstones: BTreeSet<(u64, Box<str>)>,
+    /// When values expire and tombstones are forgotten: the next one first.
+    due: BTreeSet<(u64, Box<str>)>,
+    changes: Changes,
     /// The latest changes, at most [`MAX_HOT_ITEMS`], the oldest first.
     recent: VecDeque<Item>,
     /// Counts local writes and deletions.
@@ -141,18 +135,25 @@ impl Store {
             digests: vec![Digest::default(); SHARDS],
             clock: Clock::new(node),
             clocks: VecDeque::new(),
+            ahead_ms: 0,
             limits,
             bytes: 0,
             live: 0,
-            tombstones: BTreeSet::new(),
+            due: BTreeSet::new(),
+            changes: Changes::default(),
             recent: VecDeque::with_capacity(MAX_HOT_ITEMS),
             writes: 0,
         }
     }
 
     /// The key's value.
-    pub fn get(&self, key: &str) -> Option<&[u8]> {
-        self.entry(key)?.value.as_deref()
+    pub fn get(&self, key: &str, wall_ms: u64) -> Option<&[u8]> {
+        self.find(key, wall_ms)?.value()
+    }
+
+    /// The key's state, if it has a value.
+    pub fn find(&self, key: &str, wall_ms: u64) -> Option<&Entry> {
+        self.entry(key).filter(|entry| has_value(entry, self.now_ms(wall_ms)))
     }
 
     /// The key's state, tombstone or value.
@@ -160,36 +161,62 @@ impl Store {
         self.shards[shard_of(key_hash(key))].get(key)
     }
 
-    /// Writes a value.
-    pub fn put(&mut self, key: &str, value: Box<[u8]>, wall_ms: u64) -> Put {
+    /// Writes a value, which is gone again after `ttl_ms` if that is given.
+    pub fn put(&mut self, key: &str, value: Box<[u8]>, ttl_ms: Option<u64>, wall_ms: u64) -> Put {
+        let now_ms = self.now_ms(wall_ms);
+        let expires_ms = ttl_ms.map(|ttl_ms| now_ms.saturating_add(ttl_ms).min(END_OF_TIME_MS - 1));
         let max_bytes = self.limits.max_store_bytes;
         let old = self.update(key, |current, clock, stored| {
-            let before = current.map_or(0, |entry| cost(key, entry.value.as_deref()));
-            let bytes = stored - before + cost(key, Some(&value));
+            let before = current.map_or(0, |entry| cost(key, entry));
+            let bytes = stored - before + price(key, value.len(), ttl_ms.is_some());
             if bytes > max_bytes && bytes > stored {
                 return Err(Put::Full);
             }
             let current = current.map(|entry| entry.version);
             let version = clock.next(wall_ms, current).ok_or(Put::EndOfTime)?;
-            Ok(Entry { version, value: Some(value) })
+            Ok(Entry::new(version, value, expires_ms))
         });
         match old {
             Err(refused) => refused,
             Ok((version, old)) => {
                 self.writes += 1;
-                let was_live = old.is_some_and(|old| old.value.is_some());
-                if was_live { Put::Replaced(version) } else { Put::Created(version) }
+                let had_value = old.is_some_and(|old| has_value(&old, now_ms));
+                if had_value { Put::Replaced(version) } else { Put::Created(version) }
             }
         }
+    }
+
+    /// Writes all these values, each of another key, or none of them: then it says why.
+    pub fn put_all(&mut self, pairs: Pairs, ttl_ms: Option<u64>, wall_ms: u64) -> Result<(), Put> {
+        let mut bytes = self.bytes;
+        for (key, value) in &pairs {
+            let current = self.entry(key);
+            bytes += price(key, value.len(), ttl_ms.is_some());
+            bytes -= current.map_or(0, |entry| cost(key, entry));
+            // The clock does not move by being asked what it would say.
+            let current = current.map(|entry| entry.version);
+            let _ = self.clock.clone().next(wall_ms, current).ok_or(Put::EndOfTime)?;
+        }
+        if bytes > self.limits.max_store_bytes && bytes > self.bytes {
+            return Err(Put::Full);
+        }
+        for (key, value) in pairs {
+            match self.put(&key, value, ttl_ms, wall_ms) {
+                Put::Created(_) | Put::Replaced(_) => {}
+                refused => return Err(refused),
+            }
+        }
+        Ok(())
     }
 
     /// Deletes a value and returns the tombstone's version, or `None` if there was no value (or
     /// its version is the last before the end of time).
     pub fn delete(&mut self, key: &str, wall_ms: u64) -> Option<Version> {
+        let now_ms = self.now_ms(wall_ms);
         let deleted = self.update(key, |current, clock, _| {
-            let current = current.filter(|entry| entry.value.is_some()).ok_or(())?.version;
+            let current = current.filter(|entry| has_value(entry, now_ms)).ok_or(())?.version;
             let version = clock.next(wall_ms, Some(current)).ok_or(())?;
-            Ok::<_, ()>(Entry { version, value: None })
+            Ok::<_, ()>(Entry::tombstone(version))
         });
         let (version, _) = deleted.ok()?;
         self.writes += 1;
@@ -199,14 +226,20 @@ impl Store {
     /// Takes a record from another node if it is fresher than what is here.
     ///
     /// Merging is commutative, associative and idempotent: whatever the order in which a set of
-    /// records arrives, and however often, the outcome is the greatest version of each key.
+    /// records arrives, and however often, the outcome is the greatest version of each key. A value
+    /// that has expired is a tombstone of the same version, here as on all other nodes.
     pub fn merge(&mut self, record: Record, wall_ms: u64) -> Merged {
-        let Record { key, entry } = record;
+        let Record { key, mut entry } = record;
         self.clock.observe(entry.version, wall_ms);
-        let is_expired = entry.value.is_none() && self.is_expired(entry.version, wall_ms);
+        let now_ms = self.now_ms(wall_ms);
+        if !has_value(&entry, now_ms) {
+            entry = Entry::tombstone(entry.version);
+        }
+        let is_outdated =
+            entry.is_tombstone() && forget_after_ms(entry.version, &self.limits) < now_ms;
         let merged = self.update(&key, |current, _, _| match current {
             Some(ours) if ours.version >= entry.version => Err(Merged::Known),
-            None if is_expired => Err(Merged::Expired),
+            None if is_outdated => Err(Merged::Outdated),
             _ => Ok(entry),
         });
         merged.map_or_else(|left| left, |_| Merged::Taken)
@@ -220,30 +253,46 @@ impl Store {
         let shard = shard_of(hash);
         if let Some((key, entry)) = self.shards[shard].remove_entry(key) {
             self.digests[shard].remove(Item { hash, version: entry.version });
-            self.bytes -= cost(&key, entry.value.as_deref());
-            self.live -= usize::from(entry.value.is_some());
-            if entry.value.is_none() {
-                self.tombstones.remove(&(entry.version.ms(), key));
+            self.bytes -= cost(&key, &entry);
+            if !entry.is_tombstone() {
+                self.live -= 1;
+                self.changes.note(&key);
+            }
+            if let Some(due_ms) = due_ms(&entry, &self.limits) {
+                self.due.remove(&(due_ms, key));
             }
         }
     }
 
-    /// Forgets tombstones past their time, at most [`MAX_COLLECTED_AT_ONCE`]; returns how many.
+    /// Turns expired values into tombstones and forgets tombstones past their time, at most
+    /// [`MAX_COLLECTED_AT_ONCE`] together; returns how many.
     pub fn collect(&mut self, wall_ms: u64) -> usize {
-        if self.tombstones.is_empty() {
-            return 0;
+        self.read_clocks(wall_ms);
+        let now_ms = self.now_ms(wall_ms);
+        let mut collected = 0;
+        while collected < MAX_COLLECTED_AT_ONCE {
+            let Some((_, key)) = self.due.first().filter(|(due_ms, _)| *due_ms < now_ms) else {
+                break;
+            };
+            let key = key.clone();
+            let expired = self.entry(&key).filter(|entry| !entry.is_tombstone());
+            match expired.map(|entry| entry.version) {
+                // Of the same version, so that no digest changes and nobody needs to be told.
+                Some(version) => {
+                    let tombstone = Entry::tombstone(version);
+                    let _ = self.update(&key, |_, _, _| Ok::<_, ()>(tombstone));
+                }
+                None => self.forget(&key),
+            }
+            collected += 1;
         }
-        let now_ms = self.usual_ms(wall_ms);
-        let ttl_ms = self.limits.tombstone_ttl_ms;
-        let due: Vec<Box<str>> = self
-            .tombstones
-            .iter()
-            .take_while(|(ms, _)| ms.saturating_add(ttl_ms) < now_ms)
-            .take(MAX_COLLECTED_AT_ONCE)
-            .map(|(_, key)| key.clone())
-            .collect();
-        due.iter().for_each(|key| self.forget(key));
-        due.len()
+        collected
+    }
+
+    /// How long it is, in milliseconds, until there is something to collect.
+    pub fn due_in_ms(&self, wall_ms: u64) -> Option<u64> {
+        let (due_ms, _) = self.due.first()?;
+        Some((due_ms + 1).saturating_sub(self.now_ms(wall_ms)))
     }
 
     /// Takes note of how far another node's clock is ahead of ours.
@@ -253,24 +302,31 @@ impl Store {
             self.clocks.pop_front();
         }
         self.clocks.push_back(HeardClock { node, wall_ms, ahead_ms });
+        self.read_clocks(wall_ms);
     }
 
-    /// The time by the middle one of the clocks that we have heard of, ours included.
-    ///
-    /// A node whose own clock is off by more than the tombstones' time would collect at once what
-    /// all others keep, or keep what they refuse, and never have the same as they.
-    fn usual_ms(&self, wall_ms: u64) -> u64 {
+    fn read_clocks(&mut self, wall_ms: u64) {
         let is_recent = |heard: &&HeardClock| wall_ms.abs_diff(heard.wall_ms) <= CLOCK_HEARD_FOR_MS;
         let heard = self.clocks.iter().filter(is_recent);
         let mut ahead_ms: Vec<i64> = heard.map(|heard| heard.ahead_ms).collect();
         ahead_ms.push(0);
-        ahead_ms.sort_unstable();
         // Of two, both nodes take the slower one.
-        wall_ms.saturating_add_signed(ahead_ms[(ahead_ms.len() - 1) / 2])
+        let middle = (ahead_ms.len() - 1) / 2;
+        let is_middle = |&&ms: &&i64| {
+            let less = ahead_ms.iter().filter(|&&other| other < ms).count();
+            let equal = ahead_ms.iter().filter(|&&other| other == ms).count();
+            (less..less + equal).contains(&middle)
+        };
+        self.ahead_ms = ahead_ms.iter().find(is_middle).copied().unwrap_or_default();
     }
 
-    fn is_expired(&self, version: Version, wall_ms: u64) -> bool {
-        version.ms().saturating_add(self.limits.tombstone_ttl_ms) < self.usual_ms(wall_ms)
+    /// The time by the middle one of the clocks that we have heard of, ours included: the time at
+    /// which values expire and tombstones are forgotten.
+    ///
+    /// A node whose own clock is off would hide at once what all others show, or collect what they
+    /// keep, and never have the same as they.
+    pub fn now_ms(&self, wall_ms: u64) -> u64 {
+        wall_ms.saturating_add_signed(self.ahead_ms)
     }
 
     /// Puts in a key's place what `decide` makes of what is there, of the clock and of the bytes
@@ -286,9 +342,9 @@ impl Store {
         let place = entries.get_mut(key);
         let entry = decide(place.as_deref(), &mut self.clock, self.bytes)?;
         let item = Item { hash, version: entry.version };
-        let is_tombstone = entry.value.is_none();
-        self.bytes += cost(key, entry.value.as_deref());
-        self.live += usize::from(!is_tombstone);
+        self.bytes += cost(key, &entry);
+        self.live += usize::from(!entry.is_tombstone());
+        let new_due_ms = due_ms(&entry, &self.limits);
         let old = match place {
             Some(place) => Some(std::mem::replace(place, entry)),
             None => entries.insert(key.into(), entry),
@@ -297,15 +353,20 @@ impl Store {
         digest.add(item);
         if let Some(old) = &old {
             digest.remove(Item { hash, version: old.version });
-            self.bytes -= cost(key, old.value.as_deref());
-            self.live -= usize::from(old.value.is_some());
-            if old.value.is_none() {
-                self.tombstones.remove(&(old.version.ms(), key.into()));
+            self.bytes -= cost(key, old);
+            self.live -= usize::from(!old.is_tombstone());
+            if let Some(due_ms) = due_ms(old, &self.limits) {
+                self.due.remove(&(due_ms, key.into()));
             }
         }
-        // Only now: the old one may have been a tombstone of the same millisecond.
-        if is_tombstone {
-            self.tombstones.insert((item.version.ms(), key.into()));
+        // Only now: the old one may have been due in the same millisecond.
+        if let Some(due_ms) = new_due_ms {
+            self.due.insert((due_ms, key.into()));
+        }
+        self.changes.note(key);
+        // What merely expired is no news.
+        if old.as_ref().is_some_and(|old| old.version == item.version) {
+            return Ok((item.version, old));
         }
         if self.recent.len() == MAX_HOT_ITEMS {
             self.recent.pop_front();
@@ -353,6 +414,15 @@ impl Store {
         entries
     }
 
+    /// The keys of one shard that have a value, in no order.
+    pub fn values(&self, shard: usize, wall_ms: u64) -> impl Iterator<Item = (&str, &Entry)> {
+        let now_ms = self.now_ms(wall_ms);
+        self.shards[shard]
+            .iter()
+            .map(|(key, entry)| (&**key, entry))
+            .filter(move |(_, entry)| has_value(entry, now_ms))
+    }
+
     /// The latest changes, one a key, that were also written within [`HOT_FOR_MS`], in the order of
     /// their hashes: what a newcomer has just been given is no news to the others.
     pub fn hot(&self, wall_ms: u64) -> Vec<Item> {
@@ -367,14 +437,24 @@ impl Store {
         latest
     }
 
-    /// Entries that have a value.
+    /// Entries that have a value, or had one that has expired this very moment.
     pub fn live(&self) -> usize {
         self.live
     }
 
-    /// Deletions remembered.
+    /// Deletions remembered, those by expiry included.
     pub fn tombstones(&self) -> usize {
-        self.tombstones.len()
+        self.root().count - self.live
+    }
+
+    /// What has changed: see [`Changes`].
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// The same, to say whether anybody waits.
+    pub fn changes_mut(&mut self) -> &mut Changes {
+        &mut self.changes
     }
 
     /// What counts against [`Limits::max_store_bytes`].
@@ -404,6 +484,32 @@ pub fn shards_of(prefix: Prefix) -> std::ops::Range<usize> {
     shard_of(prefix.first())..shard_of(prefix.last()) + 1
 }
 
-fn cost(key: &str, value: Option<&[u8]>) -> u64 {
-    key.len() as u64 + value.map_or(0, |value| value.len() as u64) + ENTRY_OVERHEAD_BYTES
+/// Whether there is a value at that time.
+fn has_value(entry: &Entry, now_ms: u64) -> bool {
+    !entry.is_tombstone() && entry.expires_ms().is_none_or(|expires_ms| now_ms < expires_ms)
+}
+
+/// After which time a tombstone is forgotten, or not even taken.
+fn forget_after_ms(version: Version, limits: &Limits) -> u64 {
+    version.ms().saturating_add(limits.tombstone_ttl_ms)
+}
+
+/// After which time something has to be done about an entry, if ever.
+fn due_ms(entry: &Entry, limits: &Limits) -> Option<u64> {
+    if entry.is_tombstone() {
+        return Some(forget_after_ms(entry.version, limits));
+    }
+    // A value is gone at the very millisecond of its expiry.
+    entry.expires_ms().map(|expires_ms| expires_ms.saturating_sub(1))
+}
+
+/// What an entry counts against [`Limits::max_store_bytes`].
+fn cost(key: &str, entry: &Entry) -> u64 {
+    let is_due_once = entry.is_tombstone() || entry.expires_ms().is_some();
+    price(key, entry.value().map_or(0, <[u8]>::len), is_due_once)
+}
+
+fn price(key: &str, value_bytes: usize, is_due_once: bool) -> u64 {
+    let due = if is_due_once { key.len() as u64 + DUE_OVERHEAD_BYTES } else { 0 };
+    (key.len() + value_bytes) as u64 + ENTRY_OVERHEAD_BYTES + due
 }

@@ -6,7 +6,8 @@
 mod support;
 
 use gossip_sidecar::digest::{Prefix, key_hash};
-use gossip_sidecar::store::{HOT_FOR_MS, Record, Store};
+use gossip_sidecar::entry::Record;
+use gossip_sidecar::store::{HOT_FOR_MS, Store};
 use std::fmt::Write;
 use support::*;
 
@@ -63,7 +64,7 @@ fn filled(node: u32, keys: &[String]) -> (Store, u64) {
     let mut wall_ms = WALL_MS;
     for key in keys {
         wall_ms += 1;
-        let _ = store.put(key, [b'x'; 20].into(), wall_ms);
+        let _ = store.put(key, [b'x'; 20].into(), None, wall_ms);
     }
     (store, wall_ms)
 }
@@ -129,7 +130,7 @@ impl Pair {
                 Writer::Both => index % 2 == 0,
             };
             let store = if by_caller { &mut self.caller } else { &mut self.called };
-            let _ = store.put(key, [b'y'; 20].into(), self.wall_ms);
+            let _ = store.put(key, [b'y'; 20].into(), None, self.wall_ms);
         }
         self.wall_ms += HOT_FOR_MS + 1;
         let outcome = exchange(&mut self.caller, &mut self.called, self.wall_ms);

@@ -199,9 +199,21 @@ fn help_names_every_command_and_setting_with_its_default() {
             let default = if setting.default.is_empty() { "none" } else { setting.default };
             assert!(line.ends_with(&format!("[{default}]")), "{line:?}");
         }
-        for command in
-            ["serve", "demo", "get KEY", "put KEY", "health", "--server", "--client-port"]
-        {
+        for command in [
+            "serve",
+            "demo",
+            "get KEY",
+            "put KEY",
+            "del KEY",
+            "ls [PREFIX]",
+            "watch KEY",
+            "stats",
+            "peers",
+            "health",
+            "--ttl",
+            "--server",
+            "--client-port",
+        ] {
             assert!(help.contains(command), "{command}");
         }
         assert!(help.lines().all(|line| line.chars().count() <= 120), "{help}");

@@ -3,12 +3,13 @@
 mod support;
 
 use gossip_sidecar::digest::{FAN_OUT, Item, Prefix, key_hash};
+use gossip_sidecar::entry::{Entry, Record};
 use gossip_sidecar::exchange::{
     Exchange, FULL_TURN_BYTES, Identity, MAX_LISTED_ENTRIES, MAX_TURNS, Next,
 };
 use gossip_sidecar::gossip::Duty;
 use gossip_sidecar::message::{Hello, MAX_LINE_ITEMS, Message, Refusal};
-use gossip_sidecar::store::{HOT_FOR_MS, Put, Record, Store};
+use gossip_sidecar::store::{HOT_FOR_MS, Put, Store};
 use gossip_sidecar::version::{END_OF_TIME_MS, Version};
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -112,7 +113,7 @@ impl Deed {
         let stores = [caller, called];
         match self {
             Deed::Put(who, key, byte) => {
-                let _ = stores[*who].put(key, [*byte].into(), wall_ms);
+                let _ = stores[*who].put(key, [*byte].into(), None, wall_ms);
             }
             Deed::Delete(who, key) => {
                 let _ = stores[*who].delete(key, wall_ms);
@@ -263,7 +264,7 @@ fn a_change_just_made_is_settled_without_a_walk() {
             let (mut caller, mut called) = (store_with(1, &records), store_with(2, &records));
             let writer = if by_caller { &mut caller } else { &mut called };
             for record in &records[..news] {
-                let _ = writer.put(&record.key, [1].into(), WALL_MS);
+                let _ = writer.put(&record.key, [1].into(), None, WALL_MS);
             }
             let outcome = exchange(&mut caller, &mut called, WALL_MS);
             let walks = outcome.transcript().lines().filter(|line| line.contains("  row ")).count();
@@ -302,7 +303,7 @@ fn an_old_key_beside_a_new_one_comes_along() {
 fn bulk(name: &str, turns: usize, value_bytes: usize) -> Vec<Record> {
     let mut records = values(name, turns * FULL_TURN_BYTES / value_bytes);
     for record in &mut records {
-        record.entry.value = Some(vec![b'x'; value_bytes].into());
+        record.entry = Entry::lasting(record.entry.version, vec![b'x'; value_bytes]);
     }
     records
 }
@@ -329,8 +330,7 @@ fn what_does_not_fit_a_turn_comes_with_the_next_exchange() {
             assert!(rounds < 10, "{who}: it comes to an end");
             let outcome = exchange(&mut caller, &mut called, WALL_MS + rounds);
             let longest = outcome.turns.iter().map(Vec::len).max().unwrap();
-            let one_record =
-                best.values().map(|entry| entry.value.as_ref().unwrap().len()).max().unwrap();
+            let one_record = best.values().map(|entry| entry.value().unwrap().len()).max().unwrap();
             assert!(longest <= FULL_TURN_BYTES + one_record + 200, "{who}: {longest} bytes");
             assert_in_step(&caller);
             assert_in_step(&called);
@@ -784,7 +784,7 @@ fn nothing_is_forgotten_by_nodes_that_were_never_cut_off() {
     for message in [hello(2), Message::Gone(vec![key_hash("ours")])] {
         assert_eq!(called.receive(&mut ours, message, WALL_MS), Ok(Next::Listen));
     }
-    assert!(ours.get("ours").is_some());
+    assert!(ours.get("ours", WALL_MS).is_some());
 }
 
 #[test]
@@ -812,7 +812,7 @@ fn who_came_after_the_cut_cannot_say_what_was_deleted_before() {
         for message in [hello(2), Message::Since(since_ms), Message::Gone(vec![key_hash("old")])] {
             assert_eq!(called.receive(&mut left, message, WALL_MS), Ok(Next::Listen));
         }
-        assert!(left.get("old").is_some());
+        assert!(left.get("old", WALL_MS).is_some());
     }
 }
 
@@ -847,7 +847,10 @@ fn what_was_written_since_the_cut_is_not_gone_whatever_the_peer_says() {
     for message in [hello(2), Message::Since(CUT_MS), Message::Gone(gone)] {
         assert_eq!(called.receive(&mut ours, message, WALL_MS), Ok(Next::Listen));
     }
-    assert_eq!((ours.get("old"), ours.get("new")), (None, Some(&b"since the cut"[..])));
+    assert_eq!(
+        (ours.get("old", WALL_MS), ours.get("new", WALL_MS)),
+        (None, Some(&b"since the cut"[..]))
+    );
     assert_eq!(called.summary().forgotten, 1);
     assert_in_step(&ours);
 }
@@ -932,7 +935,7 @@ fn a_mad_wall_clock_stops_nothing() {
     for wall_ms in [0, END_OF_TIME_MS - 1, END_OF_TIME_MS, 1 << 63, u64::MAX] {
         let mut caller = store_with(1, &values("a", 20));
         let mut called = store_with(2, &values("b", 20));
-        assert!(matches!(caller.put("k", [1].into(), wall_ms), Put::Created(_)));
+        assert!(matches!(caller.put("k", [1].into(), None, wall_ms), Put::Created(_)));
         let best = freshest([contents(&caller), contents(&called)]);
         assert!(exchange(&mut caller, &mut called, wall_ms).caller.complete, "{wall_ms}");
         assert_eq!((contents(&caller), contents(&called)), (best.clone(), best));
@@ -985,7 +988,7 @@ fn golden_newcomer() {
 fn golden_hot_list() {
     let in_common = values("key", 100);
     let (mut alice, mut bob) = alice_and_bob(&in_common, &in_common);
-    let _ = alice.put("key-7", b"news"[..].into(), WALL_MS - 20);
+    let _ = alice.put("key-7", b"news"[..].into(), None, WALL_MS - 20);
     let _ = alice.delete("key-8", WALL_MS - 10);
     assert_golden("hot-list", &exchange(&mut alice, &mut bob, WALL_MS));
 }

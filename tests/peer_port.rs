@@ -451,5 +451,316 @@ fn random_bytes_change_nothing() {
     assert_eq!(node.stats()["digest"], before);
     assert_eq!(node.read("ours"), "value");
     assert_eq!(node.count("panics"), 0);
+    // Each of them is counted once, as one thing or another.
+    eventually(SOON, "all are counted", || {
+        let stats = node.stats();
+        let count = |name: &str| stats[name].parse::<u64>().expect("it is a number");
+        same(TROUBLES.into_iter().map(count).sum::<u64>() + count("nInSyncs"), 300)
+    });
+    assert!(node.count("nRefusedGrammar") > 100, "{}", node.count("nRefusedGrammar"));
+    assert!(node.log_lines() < 15, "{}", node.log());
+    assert_gossips(&node, "still");
+}
+
+// Those who never stop, never start or never go.
+
+/// The most that a node reads in one turn.
+const MAX_TURN_BYTES: u64 = 25_233_408;
+
+/// Writes the same thing again and again until the node closes; gives how many bytes it took, and
+/// what it said.
+fn go_on_for_ever(stream: &mut TcpStream, mut next: impl FnMut() -> Vec<u8>) -> (u64, String) {
+    const TEN_GB: u64 = 10_000_000_000;
+    stream.set_write_timeout(Some(ANSWER_LIMIT)).expect("the limit is not zero");
+    let mut sent = 0;
+    while sent < TEN_GB {
+        match stream.write(&next()) {
+            Ok(written) => sent += written as u64,
+            Err(error) => {
+                let kind = error.kind();
+                let is_closed = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset].contains(&kind);
+                assert!(is_closed, "after {sent} bytes: {error}");
+                break;
+            }
+        }
+    }
+    let mut answer = Vec::new();
+    // What it did not read resets the connection, maybe before its last word was read.
+    let _ = stream.read_to_end(&mut answer);
+    (sent, String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[test]
+fn ten_gigabytes_of_records_in_one_turn_are_cut_off_and_take_no_memory() {
+    let node = node();
+    let before_kib = node.resident_kib();
+    let threads = node.threads();
+    let start_ms = clock_ms();
+    let (most_threads, most_kib) = node.peaks_while(|| {
+        let mut stream = call(&node);
+        stream.write_all(hello("default", "00000001").as_bytes()).unwrap();
+        let mut index = 0;
+        // One key, so that what is kept does not grow.
+        let (sent, answer) = go_on_for_ever(&mut stream, || {
+            index += 1;
+            let head = format!("put {start_ms:012x}{index:04x}-00000001 3 60000\nkey");
+            [head.as_bytes(), &[b'x'; 60_000], b"\n"].concat()
+        });
+        println!("{sent} bytes were sent, {index} records");
+        // Beyond what it reads there is what the system's buffers hold.
+        assert!((MAX_TURN_BYTES - 100..2 * MAX_TURN_BYTES).contains(&sent), "{sent}");
+        assert_eq!(answer, "", "a turn that is too long is closed without a word");
+    });
+    assert_counted(&node, "nBrokenAnswers", 1);
+    assert_eq!(node.count("nBytesReceived"), MAX_TURN_BYTES);
+    let grown_kib = most_kib.saturating_sub(before_kib);
+    println!("{most_threads} threads, {grown_kib} KiB more");
+    assert!(most_threads <= threads + 8, "{most_threads} threads");
+    assert!(grown_kib < 8192, "{grown_kib} KiB");
+    assert!(node.log_lines() < 10, "{}", node.log());
+    assert_eq!((node.count("keys"), node.get("key")), (1, Some(vec![b'x'; 60_000])));
+    assert_gossips(&node, "still");
+}
+
+#[test]
+fn ten_gigabytes_without_a_line_feed_are_cut_off_after_the_first_few() {
+    let node = node();
+    let before_kib = node.resident_kib();
+    let (_, most_kib) = node.peaks_while(|| {
+        for greeting in [hello("default", "00000001"), String::new()] {
+            let mut stream = call(&node);
+            stream.write_all(greeting.as_bytes()).unwrap();
+            let (sent, answer) =
+                go_on_for_ever(&mut stream, || b"want 0123456789abcdef".repeat(1000));
+            println!("{sent} bytes were sent");
+            assert!("refuse grammar\n".starts_with(&answer), "{answer:?}");
+        }
+    });
+    assert_counted(&node, "nRefusedGrammar", 2);
+    // What it reads at a time, once each, whatever the line's limit is.
+    let read = node.count("nBytesReceived");
+    assert!(read <= 2 * (16 * 1024 + 100), "{read}");
+    let grown_kib = most_kib.saturating_sub(before_kib);
+    assert!(grown_kib < 4096, "{grown_kib} KiB");
+    assert!(node.log_lines() < 10, "{}", node.log());
+    assert_gossips(&node, "still");
+}
+
+#[test]
+fn hundreds_of_callers_that_never_speak_take_few_threads_and_lines_of_log() {
+    let node = node();
+    let before_kib = node.resident_kib();
+    let threads = node.threads();
+    let descriptors = node.descriptors();
+    let mut answers = Vec::new();
+    let (most_threads, most_kib) = node.peaks_while(|| {
+        let callers: Vec<TcpStream> = (0..400).map(|_| call(&node)).collect();
+        // HTTP does not wait for them.
+        node.write("meanwhile", "served");
+        for mut caller in callers {
+            let mut answer = String::new();
+            caller.read_to_string(&mut answer).unwrap();
+            answers.push(answer);
+        }
+    });
+    let busy = answers.iter().filter(|answer| *answer == "refuse busy\n").count();
+    let silent = answers.iter().filter(|answer| answer.is_empty()).count();
+    println!("{busy} busy, {silent} silent, {most_threads} threads");
+    assert_eq!(busy + silent, 400, "{answers:?}");
+    assert!(busy >= 200, "{busy}");
+    eventually(SOON, "each is counted", || {
+        let counts = (node.count("nRefusedBusy"), node.count("nBrokenAnswers"));
+        same(counts, (busy as u64, silent as u64))
+    });
+    assert!(most_threads <= threads + 8 + 8, "{most_threads} threads");
+    let grown_kib = most_kib.saturating_sub(before_kib);
+    assert!(grown_kib < 4096, "{grown_kib} KiB");
+    assert!(node.log_lines() < 15, "{}", node.log());
+    assert_gossips(&node, "still");
+    eventually(SOON, "all is given back", || {
+        same(node.descriptors() <= descriptors + 4 && node.threads() <= threads + 8, true)
+    });
+}
+
+#[test]
+fn callers_that_never_close_hold_nothing() {
+    let node = node();
+    let threads = node.threads();
+    let descriptors = node.descriptors();
+    let mut kept = Vec::new();
+    for index in 0..40 {
+        let greeting = match index % 4 {
+            0 => hello("default", "00000001") + "\n",
+            1 => hello("other", "00000001"),
+            2 => "hello 2\n".to_owned(),
+            _ => "junk\n".to_owned(),
+        };
+        // Whoever came before may still have his place for a moment.
+        eventually(SOON, "it is answered", || {
+            let mut stream = call(&node);
+            stream.write_all(greeting.as_bytes()).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            let is_busy = answer.contains("busy");
+            kept.push(stream);
+            if is_busy { Err(answer) } else { Ok(()) }
+        });
+    }
+    eventually(SOON, "all is given back", || {
+        let now = (node.threads(), node.descriptors());
+        let is_back = now.0 <= threads + 8 && now.1 <= descriptors + 4;
+        if is_back { Ok(()) } else { Err(format!("{now:?} instead of {threads}, {descriptors}")) }
+    });
+    let stats = node.stats();
+    for name in ["nInSyncs", "nRefusedCluster", "nRefusedProtocol", "nRefusedGrammar"] {
+        assert_eq!(stats[name], "10", "{name}");
+    }
+    assert!(node.log_lines() < 10, "{}", node.log());
+    assert_gossips(&node, "still");
+}
+
+#[test]
+fn half_closed_conversations_are_broken_ones_and_end_at_once() {
+    let node = node();
+    let version = format!("{:012x}0000-00000001", clock_ms());
+    let greeting = hello("default", "00000001");
+    let mut broken = 0;
+    for said in [
+        "hello 1".to_owned(),
+        greeting.clone(),
+        format!("{greeting}list"),
+        format!("{greeting}put {version} 3 5\nke"),
+        format!("{greeting}put {version} 3 16777216\nkeyvalue"),
+        format!("{greeting}put {version} 3 5\nkeyvalue"),
+    ] {
+        let began = Instant::now();
+        let mut stream = call(&node);
+        stream.write_all(said.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0, "{said:?}");
+        assert!(began.elapsed() < Duration::from_secs(4), "{said:?}: {:?}", began.elapsed());
+        broken += 1;
+        assert_counted(&node, "nBrokenAnswers", broken);
+    }
+    assert_eq!(node.count("keys"), 0);
+    // Who has said all that he will say may close his side.
+    let mut stream = call(&node);
+    stream.write_all(visit("key", "value").as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("done "), "{answer:?}");
+    assert_gossips(&node, "still");
+}
+
+#[test]
+fn counts_and_lengths_that_lie_are_refused_or_do_no_harm() {
+    let node = node();
+    node.write("ours", "value");
+    let before = node.stats()["digest"].clone();
+    let before_kib = node.resident_kib();
+    let greeting = hello("default", "00000001");
+    let version = format!("{:012x}0000-00000001", clock_ms());
+    let items = |count: u64| -> String {
+        (0..count).map(|index| format!(" {index:016x}:{version}")).collect()
+    };
+    let hashes =
+        |count: u64| -> String { (0..count).map(|hash| format!(" {hash:016x}")).collect() };
+    let mut refused = 0;
+    for said in [
+        // More follows than was said: there is no line feed where one should be.
+        format!("put {version} 3 4\nkeyvalue\n"),
+        format!("put {version} 2 5\nkeyvalue\n"),
+        format!("put {version} 0 0\nkeyvalue\n"),
+        format!("del {version} 2\nkey\n"),
+        // Less follows, and what comes next is taken for the rest of it.
+        format!("put {version} 3 7\nkeyvalue\n\nx"),
+        format!("put {version} 1 1\n\u{e9}"),
+        format!("list -{}\n", items(33)),
+        format!("hot{}\n", items(33)),
+        format!("want{}\n", hashes(33)),
+        format!("gone{}\n", hashes(33)),
+        format!("put {version} 18446744073709551615 18446744073709551615\n"),
+        format!("put {version} 3 99999999999999999999\n"),
+        "tell 0 4294967296\n".to_owned(),
+        "since ffffffffffff\n".to_owned(),
+    ] {
+        assert_eq!(say(&node, format!("{greeting}{said}")), "refuse grammar\n", "{said:?}");
+        refused += 1;
+        assert_counted(&node, "nRefusedGrammar", refused);
+    }
+    let hello_with = |count: &str| {
+        format!("hello 1 default 00000001 {:012x} {count} ffffffffffffffff\n", clock_ms())
+    };
+    for count in ["18446744073709551616", "-1", "1e9"] {
+        assert_eq!(say(&node, hello_with(count)), "refuse grammar\n", "{count}");
+        refused += 1;
+        assert_counted(&node, "nRefusedGrammar", refused);
+    }
+    assert_eq!(node.stats()["digest"], before);
+    // A digest and a count of what is not there, as many items as may be, and nothing of it sent.
+    for count in ["18446744073709551615", "0"] {
+        for lie in [
+            "\n\n".to_owned(),
+            format!("hot{}\n\n\n", items(32)),
+            format!("want{}\n\n\n", hashes(32)),
+            format!("gone{}\n\n\n", hashes(32)),
+            "tell 0 4294967295\n\n\n".to_owned(),
+        ] {
+            let answer = say(&node, hello_with(count) + &lie);
+            assert!(answer.contains("done "), "{count} {lie:?}: {answer:?}");
+        }
+    }
+    assert_eq!(node.stats()["digest"], before);
+    assert_counted(&node, "nRefusedGrammar", refused);
+    let grown_kib = node.resident_kib().saturating_sub(before_kib);
+    assert!(grown_kib < 4096, "{grown_kib} KiB");
+    assert!(node.log_lines() < 10, "{}", node.log());
+    assert_gossips(&node, "still");
+}
+
+#[test]
+#[ignore = "takes the 30 s of a conversation; run by test.sh in release"]
+fn conversations_that_trickle_are_cut_off_when_their_time_is_up() {
+    let node = node();
+    let version = format!("{:012x}0000-00000001", clock_ms());
+    let greeting = hello("default", "00000001");
+    // Each keeps on saying something: the first line, lines that ask for nothing, a value.
+    let value = format!("{greeting}put {version} 3 10000\nkey{}", "x".repeat(10_000));
+    let said = [
+        (0, greeting.clone()),
+        (greeting.len(), greeting.clone() + &"want\n".repeat(1000)),
+        (value.len() - 10_000, value),
+    ];
+    let began = Instant::now();
+    let trickle = |at_once: usize, text: &str| {
+        let mut stream = call(&node);
+        stream.write_all(&text.as_bytes()[..at_once]).unwrap();
+        for byte in text.as_bytes()[at_once..].iter().cycle() {
+            if stream.write_all(&[*byte]).is_err() {
+                break;
+            }
+            // The pace of the bytes.
+            std::thread::sleep(Duration::from_millis(500));
+            assert!(began.elapsed() < Duration::from_secs(60), "it is still read");
+        }
+        began.elapsed()
+    };
+    std::thread::scope(|scope| {
+        let ends: Vec<_> = said
+            .iter()
+            .map(|(at_once, text)| scope.spawn(move || trickle(*at_once, text)))
+            .collect();
+        for _ in 0..5 {
+            assert_gossips(&node, "meanwhile");
+        }
+        for end in ends {
+            let after = end.join().unwrap();
+            assert!((29..40).contains(&after.as_secs()), "{after:?}");
+        }
+    });
+    assert_counted(&node, "nBrokenAnswers", 3);
+    assert_eq!(node.get("key"), None);
+    assert!(node.log().contains("took too long"), "{}", node.log());
     assert_gossips(&node, "still");
 }

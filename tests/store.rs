@@ -3,12 +3,14 @@
 mod support;
 
 use gossip_sidecar::digest::{Digest, FAN_OUT, Prefix};
+use gossip_sidecar::entry::{Entry, Record};
 use gossip_sidecar::store::{
-    ENTRY_OVERHEAD_BYTES, Entry, HOT_FOR_MS, Limits, MAX_COLLECTED_AT_ONCE, MAX_HOT_ITEMS, Merged,
-    Put, Record, SHARD_DEPTH, SHARDS, Store, shard_of, shards_of,
+    DUE_OVERHEAD_BYTES, ENTRY_OVERHEAD_BYTES, HOT_FOR_MS, Limits, MAX_COLLECTED_AT_ONCE,
+    MAX_HOT_ITEMS, Merged, Put, SHARD_DEPTH, SHARDS, Store, shard_of, shards_of,
 };
 use gossip_sidecar::version::{Clock, END_OF_TIME_MS, Version};
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use support::*;
 
@@ -32,24 +34,24 @@ fn everything(store: &Store) -> (Contents, Digest, u64, usize, usize, Vec<(u64, 
 #[test]
 fn a_key_is_created_replaced_deleted_and_created_again() {
     let mut store = store_with_quota(1 << 20);
-    assert_eq!(store.get("k"), None);
+    assert_eq!(store.get("k", WALL_MS), None);
     assert_eq!(store.delete("k", WALL_MS), None, "there is nothing to delete");
     assert!(store.entry("k").is_none(), "and no tombstone for nothing");
 
-    let Put::Created(first) = store.put("k", bytes("a"), WALL_MS) else { panic!() };
-    assert_eq!(store.get("k"), Some(&b"a"[..]));
-    let Put::Replaced(second) = store.put("k", bytes("b"), WALL_MS) else { panic!() };
-    assert_eq!(store.get("k"), Some(&b"b"[..]));
+    let Put::Created(first) = store.put("k", bytes("a"), None, WALL_MS) else { panic!() };
+    assert_eq!(store.get("k", WALL_MS), Some(&b"a"[..]));
+    let Put::Replaced(second) = store.put("k", bytes("b"), None, WALL_MS) else { panic!() };
+    assert_eq!(store.get("k", WALL_MS), Some(&b"b"[..]));
     assert_eq!((store.live(), store.tombstones()), (1, 0));
 
     let third = store.delete("k", WALL_MS).unwrap();
-    assert_eq!(store.get("k"), None);
-    assert_eq!(store.entry("k"), Some(&Entry { version: third, value: None }));
+    assert_eq!(store.get("k", WALL_MS), None);
+    assert_eq!(store.entry("k"), Some(&Entry::tombstone(third)));
     assert_eq!(store.delete("k", WALL_MS), None, "it is deleted already");
     assert_eq!((store.live(), store.tombstones()), (0, 1));
 
-    let Put::Created(fourth) = store.put("k", bytes("c"), WALL_MS) else { panic!() };
-    assert_eq!(store.get("k"), Some(&b"c"[..]));
+    let Put::Created(fourth) = store.put("k", bytes("c"), None, WALL_MS) else { panic!() };
+    assert_eq!(store.get("k", WALL_MS), Some(&b"c"[..]));
     assert_eq!((store.live(), store.tombstones()), (1, 0));
     assert!(first < second && second < third && third < fourth, "each beats what was before");
     assert_in_step(&store);
@@ -60,7 +62,7 @@ fn a_write_beats_what_it_was_made_over_though_the_clock_is_behind() {
     let mut store = store_with_quota(1 << 20);
     let future = Version::new(WALL_MS + 100 * TTL_MS, 7, 9);
     assert_eq!(store.merge(value("k", future, b"future"), WALL_MS), Merged::Taken);
-    let Put::Replaced(version) = store.put("k", bytes("now"), 0) else { panic!() };
+    let Put::Replaced(version) = store.put("k", bytes("now"), None, 0) else { panic!() };
     assert!(version > future);
     assert!(store.delete("k", 0).unwrap() > version);
 }
@@ -71,10 +73,10 @@ fn nothing_beats_the_last_version_of_all() {
     let last = Version::new(END_OF_TIME_MS - 1, u16::MAX, 9);
     assert_eq!(store.merge(value("k", last, b"last"), WALL_MS), Merged::Taken);
     let before = everything(&store);
-    assert_eq!(store.put("k", bytes("later"), WALL_MS), Put::EndOfTime);
+    assert_eq!(store.put("k", bytes("later"), None, WALL_MS), Put::EndOfTime);
     assert_eq!(store.delete("k", WALL_MS), None);
     assert_eq!(everything(&store), before);
-    assert!(matches!(store.put("other", bytes("v"), WALL_MS), Put::Created(_)));
+    assert!(matches!(store.put("other", bytes("v"), None, WALL_MS), Put::Created(_)));
 }
 
 #[test]
@@ -82,14 +84,14 @@ fn keys_with_one_hash_code_in_the_ancestor_are_independent() {
     let mut store = store_with_quota(1 << 20);
     let keys = ["Aa", "BB", "id-1P", "id-21", ""];
     for key in keys {
-        assert!(matches!(store.put(key, bytes(key), WALL_MS), Put::Created(_)));
+        assert!(matches!(store.put(key, bytes(key), None, WALL_MS), Put::Created(_)));
     }
     for key in keys {
-        assert_eq!(store.get(key), Some(key.as_bytes()));
+        assert_eq!(store.get(key, WALL_MS), Some(key.as_bytes()));
     }
     assert!(store.delete("Aa", WALL_MS).is_some());
     assert!(store.delete("id-21", WALL_MS).is_some());
-    assert_eq!(keys.map(|key| store.get(key).is_some()), [false, true, true, false, true]);
+    assert_eq!(keys.map(|key| store.get(key, WALL_MS).is_some()), [false, true, true, false, true]);
 }
 
 #[test]
@@ -97,9 +99,9 @@ fn a_value_is_any_bytes_and_a_key_any_text() {
     let mut store = store_with_quota(1 << 20);
     for value in [&b""[..], b"\0", b"\n", b"a=b\n", b"\xff\xfe", b"\xed\xa0\x80", &[0; 10_000]] {
         for key in ["", "\0", "\n", "=", "\u{10ffff}", &"k".repeat(10_000)] {
-            let put = store.put(key, value.into(), WALL_MS);
+            let put = store.put(key, value.into(), None, WALL_MS);
             assert!(matches!(put, Put::Created(_) | Put::Replaced(_)));
-            assert_eq!(store.get(key), Some(value));
+            assert_eq!(store.get(key, WALL_MS), Some(value));
         }
     }
     assert_in_step(&store);
@@ -112,16 +114,19 @@ fn a_write_above_the_quota_changes_nothing() {
     let fits = ENTRY_OVERHEAD_BYTES + 3;
     let mut store = store_with_quota(fits);
     let before = everything(&store);
-    assert_eq!(store.put("k", bytes("123"), WALL_MS), Put::Full);
+    assert_eq!(store.put("k", bytes("123"), None, WALL_MS), Put::Full);
     assert_eq!(everything(&store), before);
-    assert!(matches!(store.put("k", bytes("12"), WALL_MS), Put::Created(_)));
+    assert!(matches!(store.put("k", bytes("12"), None, WALL_MS), Put::Created(_)));
     assert_eq!(store.bytes(), fits);
 
     let before = everything(&store);
-    assert_eq!(store.put("k", bytes("123"), WALL_MS), Put::Full, "a replacement counts too");
-    assert_eq!(store.put("", bytes(""), WALL_MS), Put::Full, "an entry has its price");
+    assert_eq!(store.put("k", bytes("123"), None, WALL_MS), Put::Full, "a replacement counts too");
+    assert_eq!(store.put("", bytes(""), None, WALL_MS), Put::Full, "an entry has its price");
     assert_eq!(everything(&store), before);
-    assert!(matches!(store.put("k", bytes("45"), WALL_MS), Put::Replaced(_)), "the same size fits");
+    assert!(
+        matches!(store.put("k", bytes("45"), None, WALL_MS), Put::Replaced(_)),
+        "the same size fits"
+    );
 }
 
 #[test]
@@ -132,10 +137,10 @@ fn a_store_above_its_quota_can_be_brought_down() {
         let record = value(key, Version::new(WALL_MS, 0, 9), &[0; 1000]);
         assert_eq!(store.merge(record, WALL_MS), Merged::Taken);
     }
-    assert_eq!(store.put("c", bytes(""), WALL_MS), Put::Full);
-    assert_eq!(store.put("a", [0; 1001].into(), WALL_MS), Put::Full);
-    assert!(matches!(store.put("a", [1; 1000].into(), WALL_MS), Put::Replaced(_)));
-    assert!(matches!(store.put("a", [1; 10].into(), WALL_MS), Put::Replaced(_)));
+    assert_eq!(store.put("c", bytes(""), None, WALL_MS), Put::Full);
+    assert_eq!(store.put("a", [0; 1001].into(), None, WALL_MS), Put::Full);
+    assert!(matches!(store.put("a", [1; 1000].into(), None, WALL_MS), Put::Replaced(_)));
+    assert!(matches!(store.put("a", [1; 10].into(), None, WALL_MS), Put::Replaced(_)));
     assert!(store.delete("b", WALL_MS).is_some());
     assert_in_step(&store);
 }
@@ -145,15 +150,15 @@ fn a_store_above_its_quota_can_be_brought_down() {
 #[test]
 fn a_tombstone_is_collected_when_its_time_is_over_and_no_sooner() {
     let mut store = store_with_quota(1 << 20);
-    let _ = store.put("k", bytes("v"), WALL_MS);
-    let _ = store.put("stays", bytes("v"), WALL_MS);
+    let _ = store.put("k", bytes("v"), None, WALL_MS);
+    let _ = store.put("stays", bytes("v"), None, WALL_MS);
     let deleted_ms = store.delete("k", WALL_MS).unwrap().ms();
     assert_eq!(store.collect(deleted_ms + TTL_MS), 0);
     assert_eq!(store.tombstones(), 1);
     assert_eq!(store.collect(deleted_ms + TTL_MS + 1), 1);
     assert_eq!((store.tombstones(), store.live()), (0, 1));
     assert!(store.entry("k").is_none());
-    assert_eq!(store.get("stays"), Some(&b"v"[..]), "values never expire");
+    assert_eq!(store.get("stays", WALL_MS), Some(&b"v"[..]), "values never expire");
     assert_in_step(&store);
 }
 
@@ -165,14 +170,14 @@ fn an_expired_tombstone_counts_only_against_a_value() {
         store.merge(tombstone("k", version), wall_ms)
     };
     assert_eq!(at(WALL_MS + TTL_MS), Merged::Taken);
-    assert_eq!(at(WALL_MS + TTL_MS + 1), Merged::Expired);
+    assert_eq!(at(WALL_MS + TTL_MS + 1), Merged::Outdated);
 
     let mut store = store_with_quota(1 << 20);
     let older = Version::new(WALL_MS - 1, 0, 9);
     let _ = store.merge(value("k", older, b"v"), WALL_MS);
     let late_ms = WALL_MS + 10 * TTL_MS;
     assert_eq!(store.merge(tombstone("k", version), late_ms), Merged::Taken);
-    assert_eq!(store.get("k"), None);
+    assert_eq!(store.get("k", WALL_MS), None);
     assert_eq!(store.merge(value("k", older, b"v"), late_ms), Merged::Known, "and it keeps it out");
     assert_eq!(store.collect(late_ms), 1);
 }
@@ -212,11 +217,11 @@ fn putting_and_deleting_one_key_for_ever_leaves_nothing_behind() {
     let before = everything(&store);
     for cycle in 0..cycles {
         let wall_ms = WALL_MS + cycle / 1_000;
-        assert!(matches!(store.put("k", bytes("v"), wall_ms), Put::Created(_)));
+        assert!(matches!(store.put("k", bytes("v"), None, wall_ms), Put::Created(_)));
         assert!(store.delete("k", wall_ms).is_some());
         assert_eq!((store.tombstones(), store.live()), (1, 0));
     }
-    assert_eq!(store.bytes(), ENTRY_OVERHEAD_BYTES + 1);
+    assert_eq!(store.bytes(), ENTRY_OVERHEAD_BYTES + 1 + DUE_OVERHEAD_BYTES + 1);
     let late_ms = WALL_MS + cycles + 2 * TTL_MS;
     assert_eq!(store.collect(late_ms), 1);
     let (contents, root, bytes, live, tombstones, _) = everything(&store);
@@ -232,7 +237,7 @@ fn putting_and_deleting_one_key_for_ever_leaves_nothing_behind() {
 fn the_hot_list_has_the_newest_changes_one_a_key() {
     let mut store = store_with_quota(1 << 20);
     for index in 0..MAX_HOT_ITEMS + 4 {
-        let _ = store.put(&format!("key-{index}"), bytes("v"), WALL_MS);
+        let _ = store.put(&format!("key-{index}"), bytes("v"), None, WALL_MS);
     }
     let hot = store.hot(WALL_MS);
     assert_eq!(hot.len(), MAX_HOT_ITEMS);
@@ -245,7 +250,7 @@ fn the_hot_list_has_the_newest_changes_one_a_key() {
         assert_eq!(is_hot(&store, &format!("key-{index}")), index >= 4, "{index}");
     }
     // A second change of a key takes the place of its first, and merges are news too.
-    let _ = store.put("key-9", bytes("w"), WALL_MS);
+    let _ = store.put("key-9", bytes("w"), None, WALL_MS);
     let _ = store.delete("key-9", WALL_MS);
     let _ = store.merge(value("key-0", Version::new(WALL_MS + 1, 0, 9), b"w"), WALL_MS);
     assert!(is_hot(&store, "key-9") && is_hot(&store, "key-0"));
@@ -257,8 +262,8 @@ fn the_hot_list_has_the_newest_changes_one_a_key() {
 #[test]
 fn a_change_is_hot_for_so_long_and_no_longer() {
     let mut store = store_with_quota(1 << 20);
-    let _ = store.put("a", bytes("v"), WALL_MS);
-    let _ = store.put("b", bytes("v"), WALL_MS + 1);
+    let _ = store.put("a", bytes("v"), None, WALL_MS);
+    let _ = store.put("b", bytes("v"), None, WALL_MS + 1);
     assert_eq!(store.hot(WALL_MS + HOT_FOR_MS).len(), 2);
     assert_eq!(store.hot(WALL_MS + HOT_FOR_MS + 1).len(), 1);
     assert_eq!(store.hot(WALL_MS + HOT_FOR_MS + 2).len(), 0);
@@ -277,6 +282,10 @@ fn any_record() -> impl Strategy<Value = Record> {
         let version = Version::new(WALL_MS + ms, counter, node);
         match (ms + u64::from(counter)) % 3 {
             0 => tombstone(&key, version),
+            1 if node == 2 => {
+                let expires_ms = Some(WALL_MS + 1_000 * (1 + ms));
+                Record { key: key.into(), entry: Entry::new(version, *b"short", expires_ms) }
+            }
             _ => value(&key, version, format!("{version:?}{key}").as_bytes()),
         }
     })
@@ -321,7 +330,7 @@ proptest! {
 
 #[derive(Clone, Debug)]
 enum Operation {
-    Put(u8, Vec<u8>),
+    Put(u8, Vec<u8>, Option<u64>),
     Delete(u8),
     Merge(Record),
     Forget(u8),
@@ -331,7 +340,8 @@ enum Operation {
 
 fn any_operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        4 => (0..6u8, vec(any::<u8>(), 0..40)).prop_map(|(key, value)| Operation::Put(key, value)),
+        4 => (0..6u8, vec(any::<u8>(), 0..40), option::of(1..2 * TTL_MS))
+            .prop_map(|(key, value, ttl_ms)| Operation::Put(key, value, ttl_ms)),
         3 => (0..6u8).prop_map(Operation::Delete),
         4 => any_record().prop_map(Operation::Merge),
         1 => (0..6u8).prop_map(Operation::Forget),
@@ -353,22 +363,36 @@ impl Model {
         let entries = self.entries.iter();
         entries
             .map(|(key, entry)| {
-                let value_bytes = entry.value.as_ref().map_or(0, |value| value.len());
-                (key.len() + value_bytes) as u64 + ENTRY_OVERHEAD_BYTES
+                let value_bytes = entry.value().map_or(0, <[u8]>::len);
+                let bytes = (key.len() + value_bytes) as u64 + ENTRY_OVERHEAD_BYTES;
+                match entry.value().is_some() && entry.expires_ms().is_none() {
+                    true => bytes,
+                    false => bytes + key.len() as u64 + DUE_OVERHEAD_BYTES,
+                }
             })
             .sum()
     }
 
-    fn is_expired(&self, version: Version) -> bool {
-        version.ms() + TTL_MS < self.clock.now_ms(self.wall_ms)
+    fn is_outdated(&self, version: Version) -> bool {
+        version.ms() + TTL_MS < self.wall_ms
     }
 
-    fn put(&mut self, key: &str, value: &[u8]) -> Put {
+    fn has_value(&self, entry: &Entry) -> bool {
+        entry.value().is_some() && entry.expires_ms().is_none_or(|ms| self.wall_ms < ms)
+    }
+
+    fn get(&self, key: &str) -> Option<&[u8]> {
+        self.entries.get(key).filter(|entry| self.has_value(entry))?.value()
+    }
+
+    fn put(&mut self, key: &str, value: &[u8], ttl_ms: Option<u64>) -> Put {
         let before = self.bytes();
+        let had_value = self.get(key).is_some();
         let current = self.entries.get(key).cloned();
         let version = current.as_ref().map(|entry| entry.version);
+        let expires_ms = ttl_ms.map(|ttl_ms| self.wall_ms + ttl_ms);
         // Its price does not depend on the version.
-        let priced = Entry { version: Version::new(0, 0, 0), value: Some(value.into()) };
+        let priced = Entry::new(Version::new(0, 0, 0), value, expires_ms);
         self.entries.insert(key.into(), priced);
         if self.bytes() > self.max_store_bytes && self.bytes() > before {
             match current {
@@ -379,25 +403,27 @@ impl Model {
         }
         let version = self.clock.next(self.wall_ms, version).unwrap();
         self.entries.get_mut(key).unwrap().version = version;
-        match current.and_then(|entry| entry.value) {
-            Some(_) => Put::Replaced(version),
-            None => Put::Created(version),
-        }
+        if had_value { Put::Replaced(version) } else { Put::Created(version) }
     }
 
     fn delete(&mut self, key: &str) -> Option<Version> {
-        let entry = self.entries.get_mut(key).filter(|entry| entry.value.is_some())?;
-        let version = self.clock.next(self.wall_ms, Some(entry.version)).unwrap();
-        *entry = Entry { version, value: None };
+        self.get(key)?;
+        let current = self.entries[key].version;
+        let version = self.clock.next(self.wall_ms, Some(current)).unwrap();
+        self.entries.insert(key.into(), Entry::tombstone(version));
         Some(version)
     }
 
-    fn merge(&mut self, record: Record) -> Merged {
-        self.clock.observe(record.entry.version, self.wall_ms);
+    fn merge(&mut self, mut record: Record) -> Merged {
+        let version = record.entry.version;
+        self.clock.observe(version, self.wall_ms);
+        if !self.has_value(&record.entry) {
+            record.entry = Entry::tombstone(version);
+        }
         match self.entries.get(&record.key) {
-            Some(ours) if ours.version >= record.entry.version => return Merged::Known,
-            None if record.entry.value.is_none() && self.is_expired(record.entry.version) => {
-                return Merged::Expired;
+            Some(ours) if ours.version >= version => return Merged::Known,
+            None if record.entry.value().is_none() && self.is_outdated(version) => {
+                return Merged::Outdated;
             }
             _ => {}
         }
@@ -406,11 +432,20 @@ impl Model {
     }
 
     fn collect(&mut self) -> usize {
-        let before = self.entries.len();
-        let now_ms = self.clock.now_ms(self.wall_ms);
-        self.entries
-            .retain(|_, entry| entry.value.is_some() || entry.version.ms() + TTL_MS >= now_ms);
-        before - self.entries.len()
+        let mut collected = 0;
+        for (key, entry) in self.entries.clone() {
+            if !self.has_value(&entry) && entry.value().is_some() {
+                self.entries.insert(key, Entry::tombstone(entry.version));
+                collected += 1;
+            }
+        }
+        for (key, entry) in self.entries.clone() {
+            if entry.value().is_none() && self.is_outdated(entry.version) {
+                self.entries.remove(&key);
+                collected += 1;
+            }
+        }
+        collected
     }
 }
 
@@ -431,10 +466,10 @@ proptest! {
         for operation in operations {
             let wall_ms = model.wall_ms;
             match operation {
-                Operation::Put(key, value) => {
+                Operation::Put(key, value, ttl_ms) => {
                     let key = format!("key-{key}");
-                    let put = store.put(&key, value.clone().into(), wall_ms);
-                    prop_assert_eq!(put, model.put(&key, &value));
+                    let put = store.put(&key, value.clone().into(), ttl_ms, wall_ms);
+                    prop_assert_eq!(put, model.put(&key, &value, ttl_ms));
                 }
                 Operation::Delete(key) => {
                     let key = format!("key-{key}");
@@ -452,6 +487,9 @@ proptest! {
                 Operation::Wait(ms) => model.wall_ms += ms,
             }
             prop_assert_eq!(&contents(&store), &model.entries);
+            for key in model.entries.keys() {
+                prop_assert_eq!(store.get(key, model.wall_ms), model.get(key));
+            }
             assert_in_step(&store);
             prop_assert!(store.hot(model.wall_ms).len() <= MAX_HOT_ITEMS);
         }
@@ -496,7 +534,7 @@ fn the_seed_of_the_hash_maps_shows_nowhere() {
     let [one, other] = [7, 8].map(|seed| {
         let mut store = Store::new(1, seed, limits);
         for index in 0..500 {
-            let _ = store.put(&format!("key-{index}"), bytes("v"), WALL_MS);
+            let _ = store.put(&format!("key-{index}"), bytes("v"), None, WALL_MS);
         }
         store
     });

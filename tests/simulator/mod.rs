@@ -509,7 +509,7 @@ impl Simulator {
     pub fn put(&mut self, node: usize, key: &str, value: &[u8]) {
         let wall_ms = self.wall_ms(node);
         let before = self.nodes[node].store.entry(key).map(|entry| entry.version);
-        let verdict = self.nodes[node].store.put(key, value.into(), wall_ms);
+        let verdict = self.nodes[node].store.put(key, value.into(), None, wall_ms);
         let (Put::Created(version) | Put::Replaced(version)) = verdict else {
             panic!("node {node} refused a write: {verdict:?}");
         };

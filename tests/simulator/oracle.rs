@@ -2,7 +2,7 @@
 //! each key that each living node ever had.
 
 use super::Simulator;
-use gossip_sidecar::store::Record;
+use gossip_sidecar::entry::Record;
 use gossip_sidecar::version::Version;
 use std::collections::BTreeMap;
 
@@ -27,8 +27,8 @@ impl Oracle {
         let Record { key, entry } = record;
         let written = self.written.get(&**key).and_then(|versions| versions.get(&entry.version));
         assert_eq!(
-            written,
-            Some(&entry.value),
+            written.map(Option::as_deref),
+            Some(entry.value()),
             "nobody wrote this to {key} with {}",
             entry.version
         );
@@ -77,7 +77,7 @@ impl Simulator {
         for (key, &version) in expected {
             let entry = store.entry(key);
             assert_eq!(
-                entry.map(|entry| (entry.version, entry.value.as_deref())),
+                entry.map(|entry| (entry.version, entry.value())),
                 Some((version, self.oracle.value(key, version))),
                 "node {node}, {key}"
             );

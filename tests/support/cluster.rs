@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::fmt::{Debug, Write as _};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::RecvTimeoutError;
@@ -28,6 +29,9 @@ pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// How often a node whose port was taken is started again.
 const MAX_STARTS: u32 = 50;
+
+pub const KIB: usize = 1024;
+pub const MIB: usize = 1024 * 1024;
 
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_gossip-sidecar");
@@ -347,6 +351,43 @@ impl Node {
     }
 }
 
+impl Node {
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        self.entries_of("task")
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        self.entries_of("fd")
+    }
+
+    fn entries_of(&self, directory: &str) -> usize {
+        let path = format!("/proc/{}/{directory}", self.pid());
+        std::fs::read_dir(path).expect("the process is running").count()
+    }
+
+    /// The most threads and the most resident KiB that it has while something is done to it.
+    pub fn peaks_while(&self, act: impl FnOnce()) -> (usize, u64) {
+        std::thread::scope(|scope| {
+            let (stop, stopped) = std::sync::mpsc::channel::<()>();
+            let watching = scope.spawn(move || {
+                let mut peaks = (0, 0);
+                loop {
+                    peaks.0 = peaks.0.max(self.threads());
+                    peaks.1 = peaks.1.max(self.resident_kib());
+                    if stopped.recv_timeout(POLL_EVERY) != Err(RecvTimeoutError::Timeout) {
+                        return peaks;
+                    }
+                }
+            });
+            act();
+            drop(stop);
+            watching.join().expect("the watch does not panic")
+        })
+    }
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         self.kill();
@@ -592,9 +633,9 @@ impl Client {
             Answer { status: status.expect("there is a status"), head, body: Vec::new() };
         let length = match answer.header("Content-Length") {
             Some(length) => length.parse().expect("it is a number"),
-            // Only an interim answer has none.
+            // Only an interim answer, and one that says that nothing has changed, have none.
             None => {
-                assert_eq!(answer.status, 100, "no Content-Length: {answer:?}");
+                assert!([100, 304].contains(&answer.status), "no Content-Length: {answer:?}");
                 0
             }
         };
@@ -643,4 +684,66 @@ pub fn request_bytes(method: &str, target: &str, headers: &[(&str, &str)], body:
 /// Where `part` first stands in `bytes`.
 pub fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
     bytes.windows(part.len()).position(|window| window == part)
+}
+
+/// That a refusal has the status, and one line of text that says more than the status does.
+#[track_caller]
+pub fn assert_refused(answer: &Answer, status: u16) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    let text = answer.text();
+    assert!(text.ends_with('\n') && text.lines().count() == 1 && text.len() > 12, "{text:?}");
+    assert_eq!(answer.header("Content-Type"), Some("text/plain; charset=UTF-8"));
+    assert_eq!(answer.header("Content-Length"), Some(text.len().to_string().as_str()));
+}
+
+/// That the node answers a PUT and a GET, over a connection of its own.
+#[track_caller]
+pub fn assert_serves(node: &Node) {
+    node.write("still", "serving");
+    assert_eq!(node.read("still"), "serving");
+}
+
+/// That the node answers, and that a newcomer and it come to have the same.
+#[track_caller]
+pub fn assert_lives_on(node: &Node) {
+    assert_serves(node);
+    let here = node.peer.to_string();
+    let settings = [("SERVICE_DNS_NAME", here.as_str()), ("SYNC_INTERVAL", "50ms")];
+    let newcomer = Node::alone(&settings);
+    newcomer.wait_until_ready();
+    node.write("from here", "news");
+    newcomer.write("from the newcomer", "more news");
+    eventually(ANSWER_LIMIT, "both have the same", || {
+        same(newcomer.read("from here"), "news".to_owned())?;
+        same(node.read("from the newcomer"), "more news".to_owned())?;
+        same(newcomer.stats()["digest"].clone(), node.stats()["digest"].clone())
+    });
+}
+
+/// Closes a connection with a reset, whatever was sent or is unread.
+pub fn reset(stream: TcpStream) {
+    unsafe extern "C" {
+        // The standard library links it and has no stable function that calls it for this.
+        safe fn setsockopt(
+            socket: BorrowedFd<'_>,
+            level: i32,
+            name: i32,
+            value: &[i32; 2],
+            length: u32,
+        ) -> i32;
+    }
+    // Linux's numbers: linger, for no time.
+    const SOL_SOCKET: i32 = 1;
+    const SO_LINGER: i32 = 13;
+    assert_eq!(setsockopt(stream.as_fd(), SOL_SOCKET, SO_LINGER, &[1, 0], 8), 0);
+}
+
+/// Lets this process, and the nodes that it starts from now on, have thousands of connections.
+pub fn allow_thousands_of_connections() {
+    let pid = std::process::id().to_string();
+    let prlimit = Command::new("prlimit").args(["--pid", &pid, "--nofile=8192:"]).status();
+    // Where there is no such command the limit may do as it is; if not, connecting says so.
+    if !prlimit.as_ref().is_ok_and(ExitStatus::success) {
+        println!("the limit of open files is as it was: {prlimit:?}");
+    }
 }

@@ -4,9 +4,10 @@
 #![allow(dead_code)]
 
 use gossip_sidecar::digest::{Digest, Item, Prefix, key_hash};
+use gossip_sidecar::entry::{Entry, Record};
 use gossip_sidecar::exchange::{Exchange, Identity, Next, Summary};
 use gossip_sidecar::message::Message;
-use gossip_sidecar::store::{ENTRY_OVERHEAD_BYTES, Entry, Limits, Record, SHARDS, Store};
+use gossip_sidecar::store::{DUE_OVERHEAD_BYTES, ENTRY_OVERHEAD_BYTES, Limits, SHARDS, Store};
 use gossip_sidecar::version::Version;
 use proptest::test_runner::{Config, RngSeed};
 use std::collections::BTreeMap;
@@ -54,11 +55,11 @@ pub fn store_with(node: u32, records: &[Record]) -> Store {
 }
 
 pub fn value(key: &str, version: Version, value: &[u8]) -> Record {
-    Record { key: key.into(), entry: Entry { version, value: Some(value.into()) } }
+    Record { key: key.into(), entry: Entry::lasting(version, value) }
 }
 
 pub fn tombstone(key: &str, version: Version) -> Record {
-    Record { key: key.into(), entry: Entry { version, value: None } }
+    Record { key: key.into(), entry: Entry::tombstone(version) }
 }
 
 /// `count` values by node 9 under keys that start with `name`, a millisecond apart, all of them
@@ -107,11 +108,14 @@ pub fn assert_in_step(store: &Store) {
     let mut root = Digest::default();
     let mut bytes = 0;
     let mut live = 0;
-    for (key, Entry { version, value }) in &contents {
-        root.add(Item { hash: key_hash(key), version: *version });
+    for (key, entry) in &contents {
+        root.add(Item { hash: key_hash(key), version: entry.version });
         bytes += key.len() as u64 + ENTRY_OVERHEAD_BYTES;
-        bytes += value.as_ref().map_or(0, |value| value.len() as u64);
-        live += usize::from(value.is_some());
+        bytes += entry.value().map_or(0, |value| value.len() as u64);
+        if entry.is_tombstone() || entry.expires_ms().is_some() {
+            bytes += key.len() as u64 + DUE_OVERHEAD_BYTES;
+        }
+        live += usize::from(!entry.is_tombstone());
     }
     assert_eq!(store.root(), root, "digest");
     assert_eq!(store.bytes(), bytes, "bytes");

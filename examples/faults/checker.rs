@@ -1,0 +1,239 @@
+//! Whether a history keeps what the sidecar promises. Pure: the same history, the same verdict.
+//!
+//! All nodes of a run share one clock, so of two writes the one that began clearly after the other
+//! had been acknowledged must win, whichever nodes took them. Everything below follows from that
+//! order, and from the versions that nodes name.
+
+use crate::history::{Contents, History, Kind, Operation, Outcome};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write;
+
+/// Versions count milliseconds, so two writes within this many microseconds may go either way.
+const TIE: u64 = 2_000;
+
+/// A value with an end may outlive it by so many microseconds.
+const END_SLACK: u64 = 2_000_000;
+
+/// What was confirmed by another pod has reached a third after so many microseconds.
+const SPREAD: u64 = 5_000_000;
+
+/// What was found. Each entry shows the operations that contradict each other.
+#[derive(Default, Debug)]
+pub struct Verdict {
+    /// Values that nobody had written.
+    pub invented: Vec<String>,
+    /// Reads of something older than the same process had shown or been given before.
+    pub stale: Vec<String>,
+    /// Acknowledged writes that are gone.
+    pub lost: Vec<String>,
+    /// Acknowledged deletions that are gone.
+    pub back: Vec<String>,
+    /// Acknowledged writes that are gone together with all processes that were seen to have them.
+    pub within_promise: Vec<String>,
+}
+
+impl Verdict {
+    /// Whether all promises were kept.
+    pub fn is_good(&self) -> bool {
+        self.violations().is_empty()
+    }
+
+    /// What was not kept, with its name.
+    pub fn violations(&self) -> Vec<(&'static str, &String)> {
+        let kinds = [
+            ("invented", &self.invented),
+            ("stale", &self.stale),
+            ("lost", &self.lost),
+            ("back from the dead", &self.back),
+        ];
+        kinds.into_iter().flat_map(|(kind, list)| list.iter().map(move |one| (kind, one))).collect()
+    }
+}
+
+/// The requests for one key.
+#[derive(Default)]
+struct Key<'a> {
+    /// Writes and deletions that were done, or may have been.
+    writes: Vec<&'a Operation>,
+    /// Reads that were answered.
+    reads: Vec<&'a Operation>,
+}
+
+impl<'a> Key<'a> {
+    fn writer_of(&self, value: &str) -> Option<&'a Operation> {
+        self.writes.iter().copied().find(|write| write.value.as_deref() == Some(value))
+    }
+
+    /// What can have made the key absent.
+    fn ends(&self) -> impl Iterator<Item = &'a Operation> {
+        let ends = |write: &&Operation| matches!(write.kind, Kind::Delete | Kind::PutFor(_));
+        self.writes.iter().copied().filter(ends)
+    }
+}
+
+/// Checks a history, and what the nodes have once all is quiet.
+pub fn check(history: &History, contents: &[Contents]) -> Verdict {
+    let mut keys: BTreeMap<&str, Key> = BTreeMap::new();
+    for operation in &history.operations {
+        let key = keys.entry(&operation.key).or_default();
+        match (operation.kind, &operation.outcome) {
+            (_, Outcome::Refused(_)) | (Kind::Get, Outcome::Unknown(_)) => {}
+            (Kind::Get, Outcome::Acknowledged) => key.reads.push(operation),
+            _ => key.writes.push(operation),
+        }
+    }
+    let mut verdict = Verdict::default();
+    for (name, key) in &keys {
+        for read in &key.reads {
+            check_value(key, read.value.as_deref(), read.ended, &read.to_string(), &mut verdict);
+        }
+        check_monotony(key, &mut verdict);
+        check_contents(history, name, key, contents, &mut verdict);
+    }
+    for Contents { node, values, .. } in contents {
+        for (name, value) in values.iter().filter(|(name, _)| !keys.contains_key(name.as_str())) {
+            verdict.invented.push(format!("node {node} has {name}={value}, a key never written"));
+        }
+    }
+    verdict
+}
+
+fn check_value(key: &Key, value: Option<&str>, at: u64, what: &str, verdict: &mut Verdict) {
+    let Some(value) = value else { return };
+    if key.writer_of(value).is_none_or(|write| write.began > at) {
+        verdict.invented.push(format!("nobody had written what was read: {what}"));
+    }
+}
+
+/// Whether the first write certainly loses against the second.
+fn loses(first: &Operation, second: &Operation) -> bool {
+    match (&first.version, &second.version) {
+        (Some(first), Some(second)) => first < second,
+        _ => first.outcome == Outcome::Acknowledged && first.ended + TIE < second.began,
+    }
+}
+
+fn check_monotony(key: &Key, verdict: &mut Verdict) {
+    let mut processes: HashMap<(usize, u32), Vec<&Operation>> = HashMap::new();
+    let done = key.writes.iter().filter(|write| write.outcome == Outcome::Acknowledged);
+    for &one in key.reads.iter().chain(done) {
+        processes.entry((one.node, one.incarnation)).or_default().push(one);
+    }
+    for reads in processes.values_mut() {
+        reads.sort_unstable_by_key(|read| read.began);
+        for (index, &later) in reads.iter().enumerate().filter(|(_, one)| one.kind == Kind::Get) {
+            let before = |read: &&&Operation| read.ended < later.began;
+            let earlier = || reads[..index].iter().filter(before).copied();
+            let goes_back = earlier().find(|earlier| goes_back(key, earlier, later));
+            let comes_back = || {
+                // The same value again, after it had been seen to be gone.
+                let gone = earlier().filter(|read| read.value.is_none() && later.value.is_some());
+                let seen = |gone: &Operation| {
+                    earlier().any(|read| read.value == later.value && read.ended < gone.began)
+                };
+                gone.into_iter().find(|gone| seen(gone))
+            };
+            if let Some(earlier) = goes_back.or_else(comes_back) {
+                verdict.stale.push(format!("{earlier}\n      then {later}"));
+            }
+        }
+    }
+}
+
+fn goes_back(key: &Key, earlier: &Operation, later: &Operation) -> bool {
+    if let (Some(first), Some(second)) = (&earlier.version, &later.version) {
+        return second < first;
+    }
+    let seen = match earlier.kind {
+        Kind::Get => earlier.value.as_deref().and_then(|value| key.writer_of(value)),
+        _ => Some(earlier),
+    };
+    let Some(seen) = seen else { return false };
+    match later.value.as_deref() {
+        Some(value) => key.writer_of(value).is_some_and(|write| loses(write, seen)),
+        None if seen.kind == Kind::Delete => false,
+        None => !key.ends().any(|end| end.began <= later.ended && !loses(end, seen)),
+    }
+}
+
+fn check_contents(
+    history: &History,
+    name: &str,
+    key: &Key,
+    contents: &[Contents],
+    verdict: &mut Verdict,
+) {
+    // What is wrong on all nodes is one fault.
+    let mut told: HashSet<Option<&str>> = HashSet::new();
+    for Contents { node, at, values } in contents {
+        let value = values.get(name).map(String::as_str);
+        if !told.insert(value) {
+            continue;
+        }
+        let what = format!("node {node} has {name}={} at the end", value.unwrap_or("nothing"));
+        check_value(key, value, *at, &what, verdict);
+        let is_older = |write: &Operation| match value {
+            Some(value) => key.writer_of(value).is_some_and(|had| loses(had, write)),
+            None => write.kind != Kind::Delete && key.ends().all(|end| loses(end, write)),
+        };
+        if let Some(had) = value.and_then(|value| key.writer_of(value)) {
+            if let Kind::PutFor(ms) = had.kind {
+                if had.ended + ms * 1000 + END_SLACK < *at {
+                    verdict.back.push(format!("{what}, past the end of {had}"));
+                }
+            }
+        }
+        let gone: Vec<&Operation> = key
+            .writes
+            .iter()
+            .copied()
+            .filter(|write| write.outcome == Outcome::Acknowledged && is_older(write))
+            .collect();
+        let owed = gone.iter().copied().filter(|write| is_owed(history, key, write));
+        let mut text = what;
+        match (owed.max_by_key(|write| write.began), gone.first()) {
+            (Some(write), _) => {
+                let _ = write!(text, "\n      although {write}");
+                let is_delete = write.kind == Kind::Delete;
+                let list = if is_delete { &mut verdict.back } else { &mut verdict.lost };
+                list.push(text);
+            }
+            (None, Some(write)) => {
+                let _ = write!(text, ", and not {write}");
+                verdict.within_promise.push(text);
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+/// Whether an acknowledged write must have survived: a process that was seen to have it did.
+fn is_owed(history: &History, key: &Key, write: &Operation) -> bool {
+    let survived =
+        |node, incarnation| !history.killed.iter().any(|&(n, i, _)| (n, i) == (node, incarnation));
+    if survived(write.node, write.incarnation) {
+        return true;
+    }
+    if write.kind == Kind::PutConfirmed {
+        let near = |at: u64| (write.began..=write.ended + SPREAD).contains(&at);
+        if history.killed.iter().filter(|&&(.., at)| near(at)).count() <= 1 {
+            return true;
+        }
+    }
+    let shows = |read: &&&Operation| match write.kind {
+        Kind::Delete => {
+            let had_it = |earlier: &&Operation| {
+                (earlier.node, earlier.incarnation) == (read.node, read.incarnation)
+                    && earlier.ended < read.began
+                    && earlier.value.is_some()
+            };
+            read.value.is_none() && read.began > write.began && key.reads.iter().any(had_it)
+        }
+        _ => read.value == write.value,
+    };
+    key.reads.iter().filter(shows).any(|read| survived(read.node, read.incarnation))
+}
+
+#[cfg(test)]
+#[path = "checker_tests.rs"]
+mod tests;

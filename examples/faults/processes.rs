@@ -1,0 +1,209 @@
+//! Faults of processes and of their clocks: killed, halted, restarted, set wrong.
+
+use crate::cluster::{SHORT_MEMORY, START_LIMIT, Setup};
+use crate::history::{Kind, Outcome};
+use crate::scenarios::{Proof, Run, Scenario, Trouble, ensure};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A node that leaves pushes what it has for 5 s at most.
+const LEAVE_LIMIT: Duration = Duration::from_secs(8);
+/// The library that shows a process another time, without touching the machine's clock.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+/// The scenarios of this file.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "sigkill",
+        about: "random nodes are killed and started again",
+        is_cheap: true,
+        setup: Setup::Usual,
+        run: sigkill,
+    },
+    Scenario {
+        name: "sigstop",
+        about: "two nodes are halted for a moment",
+        is_cheap: true,
+        setup: Setup::Usual,
+        run: sigstop,
+    },
+    Scenario {
+        name: "sigstop-long",
+        about: "a node is halted until the others have forgotten their deletions",
+        is_cheap: true,
+        setup: Setup::Forgetful,
+        run: sigstop_long,
+    },
+    Scenario {
+        name: "rolling-restart",
+        about: "all nodes leave and come back, one after another",
+        is_cheap: true,
+        setup: Setup::Usual,
+        run: rolling_restart,
+    },
+    Scenario {
+        name: "clocks",
+        about: "clocks that are ahead, behind, and that jump",
+        is_cheap: false,
+        setup: Setup::Clocks,
+        run: clocks,
+    },
+];
+
+fn sigkill(run: &mut Run) -> Result<Proof, Trouble> {
+    let nodes = run.cluster.nodes.len();
+    let (began, mut kills) = (Instant::now(), 0);
+    while began.elapsed() < run.time || kills < 3 {
+        let victim = run.random.usize(..nodes);
+        let witness = (victim + 1 + run.random.usize(..nodes - 1)) % nodes;
+        run.witness(victim, witness);
+        run.kill(victim)?;
+        kills += 1;
+        run.cluster.endure(Duration::from_millis(run.random.u64(50..500)))?;
+        run.cluster.start(victim)?;
+        run.cluster.wait_until_ready()?;
+    }
+    Ok(format!("{kills} processes ended by signal 9"))
+}
+
+fn halt(run: &mut Run, index: usize, time: Duration) -> Result<(), String> {
+    let node = &run.cluster.nodes[index];
+    node.target.serves.store(false, std::sync::atomic::Ordering::Relaxed);
+    node.signal("STOP")?;
+    run.cluster.wait("the node is halted", Duration::from_secs(2), |cluster| {
+        let state = cluster.nodes[index].state();
+        ensure(state == 'T', || format!("its state is {state}"))
+    })?;
+    run.cluster.endure(time)?;
+    let state = run.cluster.nodes[index].state();
+    ensure(state == 'T', || format!("node {index} was to be halted, its state is {state}"))?;
+    run.cluster.nodes[index].signal("CONT")
+}
+
+fn sigstop(run: &mut Run) -> Result<Proof, Trouble> {
+    let first = run.random.usize(..run.cluster.nodes.len());
+    let second = (first + 1) % run.cluster.nodes.len();
+    for index in [first, second] {
+        halt(run, index, run.time / 2)?;
+        run.cluster.nodes[index].target.serves.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+    Ok(format!(
+        "nodes {first} and {second} in state T for {:.1} s each",
+        run.time.as_secs_f64() / 2.0
+    ))
+}
+
+/// Deletes a value at one node while another is halted, until the deletion itself is forgotten.
+fn sigstop_long(run: &mut Run) -> Result<Proof, Trouble> {
+    let halted = run.cluster.nodes.len() - 1;
+    let common = run.loads[0].common.clone();
+    let keys: Vec<String> = (0..10).map(|at| format!("{}-gone-{at}", common.prefix)).collect();
+    let [first, last] = [0, halted].map(|index| run.cluster.nodes[index].target.clone());
+    for key in &keys {
+        common.ask(&first, Kind::Put, key, Some(format!("{key}-value")));
+        run.cluster.wait("the value is everywhere", Duration::from_secs(5), |_| {
+            let address = gossip_sidecar::client::map_target([key.as_str()]);
+            let answer = crate::http::request(last.http, "GET", &address, &[]);
+            ensure(answer.is_ok_and(|answer| answer.status == 200), || "it is not there".into())
+        })?;
+    }
+    let own = format!("{}-kept", common.prefix);
+    let written = common.ask(&last, Kind::Put, &own, Some("kept".into()));
+    ensure(written == Outcome::Acknowledged, || format!("not taken: {written:?}"))?;
+    let deletes = run.cluster.abilities.delete;
+    let tombstones = || run.cluster.nodes[0].count("tombstones");
+    let before = tombstones();
+    // After it has stopped, so that it cannot have heard of it.
+    let node = &run.cluster.nodes[halted];
+    node.target.serves.store(false, std::sync::atomic::Ordering::Relaxed);
+    node.signal("STOP")?;
+    if deletes {
+        for key in &keys {
+            common.ask(&first, Kind::Delete, key, None);
+        }
+    }
+    let after = tombstones();
+    halt(run, halted, SHORT_MEMORY + Duration::from_secs(3))?;
+    let forgot =
+        run.cluster.wait("the node has met the others", Duration::from_secs(10), |cluster| {
+            let forgotten = cluster.nodes[halted].count("nEntriesForgotten");
+            ensure(!deletes || forgotten > 0, || "it has forgotten nothing".into())
+        })?;
+    let (seconds, moment) = (SHORT_MEMORY.as_secs() + 3, forgot.as_secs_f64());
+    let forgotten = run.cluster.nodes[halted].count("nEntriesForgotten");
+    Ok(format!(
+        "node {halted} in state T for {seconds} s; tombstones elsewhere {before} then {after}; it forgot {forgotten} entries within {moment:.1} s"
+    ))
+}
+
+fn rolling_restart(run: &mut Run) -> Result<Proof, Trouble> {
+    let mut longest = Duration::ZERO;
+    for index in 0..run.cluster.nodes.len() {
+        // So that it has something of its own to hand over.
+        run.cluster.endure(run.time / run.cluster.nodes.len() as u32)?;
+        let began = Instant::now();
+        run.cluster.nodes[index].leave(LEAVE_LIMIT)?;
+        longest = longest.max(began.elapsed());
+        let word = run.cluster.nodes[index].logged("left: peers have everything");
+        ensure(word > 0, || format!("node {index} left without a peer's word"))?;
+        run.cluster.start(index)?;
+        run.cluster.wait("the node is ready again", START_LIMIT, |cluster| {
+            ensure(cluster.nodes[index].is_ready(), || format!("node {index} is not"))
+        })?;
+    }
+    let (nodes, ms) = (run.cluster.nodes.len(), longest.as_millis());
+    Ok(format!("{nodes} processes ended with 0 after SIGTERM, the slowest in {ms} ms"))
+}
+
+/// Says how far a clock is off; taken away when dropped.
+struct ClockFile(PathBuf);
+
+impl Drop for ClockFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn clocks(run: &mut Run) -> Result<Proof, Trouble> {
+    if !Path::new(FAKETIME).exists() {
+        return Err(Trouble::Impossible(format!(
+            "{FAKETIME} is missing (apt-get install faketime)"
+        )));
+    }
+    let file = std::env::temp_dir().join(format!("gsf-{}-clock", std::process::id()));
+    let file = ClockFile(file);
+    let file = &file.0;
+    let set = |offset: &str| {
+        std::fs::write(file, offset).map_err(|error| format!("{}: {error}", file.display()))
+    };
+    set("+0s")?;
+    let name = file.to_string_lossy().into_owned();
+    let common = [("LD_PRELOAD", FAKETIME), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
+    let clocks: [&[(&str, &str)]; 3] = [
+        &[("FAKETIME", "+600s")],
+        &[("FAKETIME", "-600s")],
+        &[("FAKETIME_TIMESTAMP_FILE", &name), ("FAKETIME_CACHE_DURATION", "1")],
+    ];
+    for (index, clock) in clocks.iter().enumerate() {
+        run.cluster.nodes[index].leave(LEAVE_LIMIT)?;
+        run.cluster.start_with(index, &[&common[..], clock].concat())?;
+    }
+    run.cluster.wait_until_ready()?;
+    for offset in ["+300s", "-300s", "+0s"] {
+        set(offset)?;
+        run.endure()?;
+        for (from, to) in [(0, 1), (1, 0), (2, 3), (3, 2)] {
+            run.spreads(from, to, Duration::from_secs(5))?;
+        }
+    }
+    let off: u64 = run.cluster.nodes.iter().map(|node| node.count("nClocksOff")).sum();
+    ensure(off > 0, || "no node has seen that a clock is off".into())?;
+    // Their clocks are right again before all is judged, as after a repair.
+    for index in 0..clocks.len() {
+        run.cluster.nodes[index].leave(LEAVE_LIMIT)?;
+        run.cluster.start(index)?;
+    }
+    Ok(format!(
+        "{off} hellos from clocks that are off; 10 min ahead, 10 min behind, jumps of 5 and 10 min"
+    ))
+}

@@ -1,0 +1,193 @@
+//! Preconditions on the version of a key (RFC 9110, section 13), and which form of an answer is
+//! preferred (section 12.5.1).
+
+/// What a client knows of a key's version.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Tags {
+    /// `*`: that there is one.
+    Any,
+    /// That it is one of these.
+    OneOf(Vec<Tag>),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Tag {
+    opaque: String,
+    is_weak: bool,
+}
+
+/// Under which conditions a request is to be carried out.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Conditions {
+    if_match: Option<Tags>,
+    if_none_match: Option<Tags>,
+}
+
+impl Conditions {
+    /// Reads `If-Match` and `If-None-Match`; `None` if one of them is not what it should be.
+    pub fn parse(if_match: Option<&str>, if_none_match: Option<&str>) -> Option<Self> {
+        let parse = |header: Option<&str>| match header {
+            Some(text) => Tags::parse(text).map(Some),
+            None => Some(None),
+        };
+        Some(Self { if_match: parse(if_match)?, if_none_match: parse(if_none_match)? })
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.if_match.is_none() && self.if_none_match.is_none()
+    }
+
+    /// Whether `If-Match` is given and fails; `tag` is what there is, if there is something.
+    pub fn mismatches(&self, tag: Option<&str>) -> bool {
+        // The strong comparison: a weak tag is never the same.
+        self.if_match.as_ref().is_some_and(|tags| !tags.include(tag, |given| !given.is_weak))
+    }
+
+    /// Whether `If-None-Match` is given and says that the client has what there is.
+    pub fn knows(&self, tag: Option<&str>) -> bool {
+        self.if_none_match.as_ref().is_some_and(|tags| tags.include(tag, |_| true))
+    }
+
+    /// Whether the client says which one it knows.
+    pub fn know_something(&self) -> bool {
+        self.if_none_match.is_some()
+    }
+}
+
+impl Tags {
+    /// `*`, or `"TAG"` or `W/"TAG"`, several by commas.
+    fn parse(text: &str) -> Option<Self> {
+        let mut text = text.trim();
+        if text == "*" {
+            return Some(Self::Any);
+        }
+        let mut tags = Vec::new();
+        loop {
+            let strong = text.strip_prefix("W/");
+            let (opaque, rest) = strong.unwrap_or(text).strip_prefix('"')?.split_once('"')?;
+            tags.push(Tag { opaque: opaque.to_owned(), is_weak: strong.is_some() });
+            match rest.trim_start().strip_prefix(',') {
+                Some(more) => text = more.trim_start(),
+                None if rest.trim_start().is_empty() => return Some(Self::OneOf(tags)),
+                None => return None,
+            }
+        }
+    }
+
+    fn include(&self, tag: Option<&str>, counts: impl Fn(&Tag) -> bool) -> bool {
+        match self {
+            Self::Any => tag.is_some(),
+            Self::OneOf(tags) => {
+                tags.iter().any(|given| counts(given) && Some(&*given.opaque) == tag)
+            }
+        }
+    }
+}
+
+/// How much a client wants a media type, in thousandths, by its `Accept` header; 0 is not at all.
+///
+/// The most specific range that fits decides. What is not in the grammar counts for nothing, and a
+/// header without anything that does is one that says nothing.
+fn preference(accept: &str, media_type: &str) -> u32 {
+    let (mut best, mut is_known) = (None, false);
+    let class = media_type.split('/').next().unwrap_or_default();
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let quality =
+            parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1000), thousandths);
+        let (Some(quality), Some((range_class, subtype))) = (quality, name.split_once('/')) else {
+            continue;
+        };
+        is_known = true;
+        let fit = if name.eq_ignore_ascii_case(media_type) {
+            3
+        } else if subtype == "*" && range_class.eq_ignore_ascii_case(class) {
+            2
+        } else if name == "*/*" {
+            1
+        } else {
+            continue;
+        };
+        best = best.max(Some((fit, quality)));
+    }
+    best.map_or(if is_known { 0 } else { 1000 }, |(_, quality)| quality)
+}
+
+/// `0.5` is 500; at most three decimals and at most 1. Java's own client leaves the zero out.
+fn thousandths(text: &str) -> Option<u32> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    if decimals.len() > 3 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let whole: u32 = format!("0{whole}").parse().ok().filter(|&whole| whole <= 1)?;
+    let decimals: u32 = format!("{decimals:0<3}").parse().ok()?;
+    Some(whole * 1000 + decimals).filter(|&quality| quality <= 1000)
+}
+
+/// Which of two media types a client prefers, the first if it is indifferent, or `None` if it takes
+/// neither.
+pub fn prefers_second(accept: &str, first: &str, second: &str) -> Option<bool> {
+    let (first, second) = (preference(accept, first), preference(accept, second));
+    (first.max(second) > 0).then_some(second > first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_read_as_the_rfc_writes_them() {
+        let knows = |header: &str, tag| {
+            Conditions::parse(None, Some(header)).map(|conditions| conditions.knows(tag))
+        };
+        let matches = |header: &str, tag| {
+            Conditions::parse(Some(header), None).map(|conditions| !conditions.mismatches(tag))
+        };
+        for (header, tag, known, matched) in [
+            ("*", Some("a"), true, true),
+            ("*", None, false, false),
+            ("\"a\"", Some("a"), true, true),
+            ("\"a\"", Some("b"), false, false),
+            ("\"a\"", None, false, false),
+            ("W/\"a\"", Some("a"), true, false),
+            ("\"b\", W/\"c\" ,\"a\"", Some("a"), true, true),
+            ("\"a,b\"", Some("a,b"), true, true),
+            ("\"\"", Some(""), true, true),
+        ] {
+            assert_eq!(knows(header, tag), Some(known), "{header}");
+            assert_eq!(matches(header, tag), Some(matched), "{header}");
+        }
+        for bad in ["", "a", "\"a", "a\"", "\"a\" \"b\"", "\"a\",", "w/\"a\"", "*, \"a\"", "'a'"] {
+            assert_eq!(knows(bad, None), None, "{bad}");
+            assert_eq!(matches(bad, None), None, "{bad}");
+        }
+        let none = Conditions::default();
+        assert!(none.is_empty() && !none.mismatches(Some("a")) && !none.knows(Some("a")));
+    }
+
+    #[test]
+    fn the_preferred_form_is_found() {
+        const FIRST: &str = "text/plain";
+        const SECOND: &str = "application/json";
+        for (accept, wanted) in [
+            ("", Some(false)),
+            ("*/*", Some(false)),
+            ("application/json", Some(true)),
+            ("Application/JSON; charset=utf-8", Some(true)),
+            ("application/json, text/plain, */*", Some(false)),
+            ("application/json, */*;q=0.5", Some(true)),
+            ("text/*;q=0.5, application/json;q=0.4", Some(false)),
+            ("text/plain;q=0, */*", Some(true)),
+            ("application/*, text/plain;q=0.999", Some(true)),
+            ("application/xml", None),
+            ("text/plain;q=0", None),
+            ("text/html, image/gif, *; q=.2, */*; q=.2", Some(false)),
+            ("nonsense", Some(false)),
+            ("application/json;q=2", Some(false)),
+        ] {
+            assert_eq!(prefers_second(accept, FIRST, SECOND), wanted, "{accept}");
+        }
+    }
+}

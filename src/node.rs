@@ -1,0 +1,328 @@
+//! What all threads of a sidecar share.
+
+use crate::api::{self, Response};
+use crate::config::Config;
+use crate::exchange::{Identity, Summary};
+use crate::gossip::{Duty, cut_since};
+use crate::logger::{Limiter, PANICS};
+use crate::mailbox::Mailbox;
+use crate::metrics::{self, CLOCK_WARNING_MS, Counter, Gauge, Metrics};
+use crate::roster::Roster;
+use crate::store::{Limits, Store};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::AcqRel, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Unix milliseconds by the wall clock; 0 before 1970.
+pub fn wall_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// A place among the few threads that may do one thing at a time; given back when dropped.
+pub struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    /// Takes a place, if fewer than `most` are taken.
+    pub fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let place = Self(taken.clone());
+        (taken.fetch_add(1, AcqRel) < most).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, AcqRel);
+    }
+}
+
+/// What all threads share.
+pub struct Node {
+    /// The settings it runs with.
+    pub config: Config,
+    /// What it has counted.
+    pub metrics: Metrics,
+    /// Conversations being answered.
+    pub answering: Arc<AtomicUsize>,
+    /// Requests that wait for a change.
+    pub waits: AtomicUsize,
+    /// The thread that looks for what they wait for.
+    watcher: OnceLock<Thread>,
+    store: Mutex<Store>,
+    started: Instant,
+    started_at: SystemTime,
+    /// When it last met a peer, in Unix milliseconds; 0 for never.
+    last_met_ms: AtomicU64,
+    /// See [`Identity::since_ms`].
+    since_ms: AtomicU64,
+    caught_up: AtomicBool,
+    leaving: AtomicBool,
+    /// Whether peers have everything, while we leave.
+    pub drained: AtomicBool,
+    roster: Mutex<Roster>,
+    /// Whether the gossip thread has still to take note of a write.
+    pub has_told_of_write: AtomicBool,
+    /// Whether it has been told at which address others reach us.
+    is_placed: AtomicBool,
+    /// For the gossip thread.
+    pub events: Mailbox<Event>,
+}
+
+impl Node {
+    /// A node that knows nobody and has nothing.
+    pub fn new(config: Config) -> Self {
+        let limits = Limits {
+            max_store_bytes: config.max_store_bytes,
+            tombstone_ttl_ms: config.tombstone_ttl.as_millis() as u64,
+        };
+        Self {
+            store: Mutex::new(Store::new(fastrand::u32(..), fastrand::u64(..), limits)),
+            metrics: Metrics::default(),
+            answering: Arc::default(),
+            waits: AtomicUsize::new(0),
+            watcher: OnceLock::new(),
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            last_met_ms: AtomicU64::new(0),
+            since_ms: AtomicU64::new(wall_ms()),
+            caught_up: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
+            roster: Mutex::default(),
+            drained: AtomicBool::new(false),
+            has_told_of_write: AtomicBool::new(false),
+            is_placed: AtomicBool::new(!config.own_addresses().is_empty()),
+            events: Mailbox::default(),
+            config,
+        }
+    }
+
+    /// The store, locked. Hold it for one call, and never while waiting for anything.
+    pub fn store(&self) -> LockedStore<'_> {
+        // A panic under the lock is our bug and was logged; serving on beats serving nothing.
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        LockedStore { changes_before: store.changes().count(), store, node: self }
+    }
+
+    /// Has the calling thread woken by changes from now on, as if it were unparked.
+    pub fn wake_by_changes(&self) {
+        let _ = self.watcher.set(std::thread::current());
+    }
+
+    /// Wakes the thread that looks for changes.
+    pub fn look_for_changes(&self) {
+        self.watcher.get().into_iter().for_each(Thread::unpark);
+    }
+
+    /// Takes note of a local write, for the gossip thread to spread.
+    pub fn wrote(&self) {
+        // Hundreds of writes may come while one call is made: one word does for all of them.
+        if !self.has_told_of_write.swap(true, Relaxed) {
+            self.events.send(Event::Wrote);
+        }
+    }
+
+    /// Takes note of the addresses of a conversation that somebody else has opened.
+    pub fn answered(&self, own: SocketAddr, caller: SocketAddr) {
+        self.events.send(Event::Heard(caller.ip().to_canonical()));
+        self.reached_at(own);
+    }
+
+    /// Takes note of the address at which a caller has reached us, if we have no better one.
+    fn reached_at(&self, address: SocketAddr) {
+        if !self.is_placed.swap(true, Relaxed) {
+            // A socket for both families shows IPv4 addresses in their IPv6 form.
+            let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+            self.events.send(Event::Reached(address));
+        }
+    }
+
+    /// What we say of ourselves in an exchange.
+    pub fn identity(&self) -> Identity {
+        let last_met_ms = Some(self.last_met_ms.load(Relaxed)).filter(|&ms| ms > 0);
+        let tombstone_ttl_ms = self.config.tombstone_ttl.as_millis() as u64;
+        Identity {
+            cluster: self.config.cluster.clone(),
+            since_ms: self.since_ms.load(Relaxed),
+            cut_ms: cut_since(last_met_ms, wall_ms(), tombstone_ttl_ms),
+        }
+    }
+
+    /// Takes note of a conversation that ran to its end, and of where it was called, if it was.
+    pub fn met(&self, called_at: Option<SocketAddr>, summary: &Summary) {
+        static CLOCK_LOG: Limiter = Limiter::new();
+        self.roster().met(called_at, summary);
+        self.metrics.add(Counter::RecordsSent, summary.sent);
+        self.metrics.add(Counter::RecordsTaken, summary.taken);
+        self.metrics.add(Counter::EntriesForgotten, summary.forgotten);
+        if let Some(offset_ms) = summary.clock_offset_ms {
+            if offset_ms.unsigned_abs() >= CLOCK_WARNING_MS {
+                self.metrics.count(Counter::ClocksOff);
+                if let (Some(silent), Some(peer)) = (CLOCK_LOG.pass(), summary.peer) {
+                    let offset_s = offset_ms / 1000;
+                    log::warn!(
+                        "the clock of node {peer:08x} is {offset_s} s ahead of ours{silent}"
+                    );
+                }
+            }
+        }
+        if summary.taken > 0 || summary.duty.is_some() {
+            let is_news = summary.taken > 0;
+            self.events.send(Event::Learned { is_news, duty: summary.duty });
+        }
+        if summary.complete {
+            self.last_met_ms.store(summary.began_ms.max(1), Relaxed);
+            self.since_ms.store(summary.since_ms, Relaxed);
+            self.catch_up("an exchange with a peer is complete");
+        }
+    }
+
+    /// Is ready from now on.
+    pub fn catch_up(&self, why: &str) {
+        if !self.caught_up.swap(true, Relaxed) {
+            log::info!("ready after {} ms: {why}", self.started.elapsed().as_millis());
+        }
+    }
+
+    /// Begins to leave: peers are to get everything.
+    pub fn leave(&self) {
+        self.leaving.store(true, Relaxed);
+        self.events.send(Event::Wrote);
+    }
+
+    /// Whether we are leaving.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Relaxed)
+    }
+
+    /// Whether we may end.
+    pub fn has_drained(&self) -> bool {
+        self.drained.load(Relaxed)
+    }
+
+    /// How long this process has been running.
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Why this node should not be sent work, if it should not.
+    pub fn unready(&self) -> Option<&'static str> {
+        if self.leaving.load(Relaxed) {
+            return Some("leaving: the last writes are being pushed to peers");
+        }
+        let is_ready =
+            self.caught_up.load(Relaxed) || self.started.elapsed() >= self.config.ready_timeout;
+        (!is_ready)
+            .then_some("no exchange with a peer is complete yet (READY_TIMEOUT ends the wait)")
+    }
+
+    /// The others, as far as they are known.
+    pub fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The answer to `/stats`.
+    pub fn stats(&self, json: bool) -> Response {
+        let (node, root) = {
+            let store = self.store();
+            (store.node(), store.root().xor)
+        };
+        // The ancestor writes local date and time without a zone; ours is UTC.
+        let since = humantime::format_rfc3339_millis(self.started_at).to_string();
+        let facts = [
+            ("upSince", since.trim_end_matches('Z').to_owned()),
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("node", format!("{node:08x}")),
+            ("pod", self.config.pod_name.clone().unwrap_or_default()),
+            ("cluster", self.config.cluster.to_string()),
+            ("digest", format!("{root:016x}")),
+        ];
+        let up_secs = self.started.elapsed().as_secs();
+        let text = metrics::stats(json, up_secs, &self.metrics, &facts, &self.gauges());
+        Response::ok(if json { api::JSON } else { api::PLAIN_TEXT }, text.into_bytes())
+    }
+
+    /// The answer to `/peers`.
+    pub fn peers(&self, json: bool) -> Response {
+        let text = self.roster().write(json);
+        Response::ok(if json { api::JSON } else { api::PLAIN_TEXT }, text.into_bytes())
+    }
+
+    /// The text of `/metrics`.
+    pub fn prometheus(&self) -> String {
+        metrics::prometheus(&self.metrics, &self.gauges())
+    }
+
+    fn gauges(&self) -> [Gauge; 8] {
+        let (keys, tombstones, bytes) = {
+            let store = self.store();
+            (store.live() as u64, store.tombstones() as u64, store.bytes())
+        };
+        let peers = self.roster().len() as u64;
+        let waits = self.waits.load(Relaxed) as u64;
+        let ready = u64::from(self.unready().is_none());
+        let up = self.started.elapsed().as_secs();
+        let panics = PANICS.load(Relaxed);
+        [
+            ("keys", "keys", "keys that have a value", keys),
+            ("tombstones", "tombstones", "deletions remembered", tombstones),
+            ("storeBytes", "store_bytes", "what counts against MAX_STORE_BYTES", bytes),
+            ("peers", "peers", "peers in the latest DNS answer", peers),
+            ("waits", "waits", "requests that wait for a change", waits),
+            ("ready", "ready", "1 if ready", ready),
+            ("upSecs", "up_seconds", "time since the start", up),
+            ("panics", "panics", "panics caught: each one is a bug", panics),
+        ]
+    }
+}
+
+/// The store, locked. When it is given back with a change that somebody may wait for, they are
+/// told.
+pub struct LockedStore<'a> {
+    store: MutexGuard<'a, Store>,
+    changes_before: u64,
+    node: &'a Node,
+}
+
+impl Deref for LockedStore<'_> {
+    type Target = Store;
+
+    fn deref(&self) -> &Store {
+        &self.store
+    }
+}
+
+impl DerefMut for LockedStore<'_> {
+    fn deref_mut(&mut self) -> &mut Store {
+        &mut self.store
+    }
+}
+
+impl Drop for LockedStore<'_> {
+    fn drop(&mut self) {
+        let changes = self.store.changes();
+        if changes.is_watched() && changes.count() != self.changes_before {
+            self.node.look_for_changes();
+        }
+    }
+}
+
+/// What the gossip thread is told.
+pub enum Event {
+    /// There was a write here; told once until it is taken note of.
+    Wrote,
+    /// A conversation has brought news, or a part of a wave, or both.
+    Learned {
+        /// Whether anything was taken.
+        is_news: bool,
+        /// The part of a wave.
+        duty: Option<Duty>,
+    },
+    /// The address at which others reach us.
+    Reached(SocketAddr),
+    /// A peer has called from this address.
+    Heard(IpAddr),
+    /// The latest addresses, without our own, and whether ours was among them.
+    Peers(Vec<SocketAddr>, bool),
+}

@@ -1,0 +1,150 @@
+//! Who the other nodes are, and how the last exchange with each of them went.
+
+use crate::exchange::Summary;
+use crate::json;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// Nodes remembered, by the ids that their processes drew: a restart draws a new one.
+pub const MAX_NODES: usize = 1024;
+
+/// What is known at an address.
+struct Place {
+    address: SocketAddr,
+    /// Who answered there last.
+    node: Option<u32>,
+    /// Calls in a row that came to nothing.
+    failures: u32,
+}
+
+/// How the last exchange with a node went, whoever of the two called.
+struct Meeting {
+    node: u32,
+    at: Instant,
+    /// Whether neither had anything that the other lacked.
+    agreed: bool,
+    /// How far its clock is ahead of ours, once it has called and said so.
+    clock_offset_ms: Option<i64>,
+}
+
+/// The other nodes.
+#[derive(Default)]
+pub struct Roster {
+    places: Vec<Place>,
+    nodes: Vec<Meeting>,
+}
+
+impl Roster {
+    /// Takes the addresses at which there are others.
+    pub fn set_addresses(&mut self, addresses: &[SocketAddr]) {
+        if self.places.iter().map(|place| &place.address).ne(addresses) {
+            let mut before = std::mem::take(&mut self.places);
+            self.places.extend(addresses.iter().map(|&address| {
+                match before.iter().position(|place| place.address == address) {
+                    Some(known) => before.swap_remove(known),
+                    None => Place { address, node: None, failures: 0 },
+                }
+            }));
+        }
+    }
+
+    /// How many addresses there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there is nobody.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    fn place(&mut self, address: SocketAddr) -> Option<&mut Place> {
+        self.places.iter_mut().find(|place| place.address == address)
+    }
+
+    /// Takes note of a call that came to nothing; says whether it is the first in a row.
+    pub fn failed(&mut self, address: SocketAddr) -> bool {
+        self.place(address).is_some_and(|place| {
+            place.failures += 1;
+            place.failures == 1
+        })
+    }
+
+    /// Takes note of a call that was answered; says whether those before were not.
+    pub fn answered(&mut self, address: SocketAddr) -> bool {
+        self.place(address).is_some_and(|place| std::mem::take(&mut place.failures) > 0)
+    }
+
+    /// Takes note of an exchange, and of the address if it was called there.
+    pub fn met(&mut self, address: Option<SocketAddr>, summary: &Summary) {
+        let Some(node) = summary.peer else { return };
+        if let Some(place) = address.and_then(|address| self.place(address)) {
+            place.node = Some(node);
+        }
+        let agreed = summary.complete && summary.sent + summary.taken + summary.forgotten == 0;
+        let clock_offset_ms = summary.clock_offset_ms;
+        let meeting = Meeting { node, at: Instant::now(), agreed, clock_offset_ms };
+        match self.nodes.iter_mut().find(|known| known.node == node) {
+            Some(known) => {
+                let clock_offset_ms = clock_offset_ms.or(known.clock_offset_ms);
+                *known = Meeting { clock_offset_ms, ..meeting };
+            }
+            None => {
+                if self.nodes.len() == MAX_NODES {
+                    let at = |index: &usize| self.nodes[*index].at;
+                    let oldest = (0..MAX_NODES).min_by_key(at).unwrap_or_default();
+                    self.nodes.swap_remove(oldest);
+                }
+                self.nodes.push(meeting);
+            }
+        }
+    }
+
+    /// One line for each address, or JSON.
+    pub fn write(&self, json: bool) -> String {
+        let mut text = String::new();
+        let mut array = json::Members::array();
+        for place in &self.places {
+            let address = place.address;
+            let meeting = self.nodes.iter().find(|meeting| Some(meeting.node) == place.node);
+            let fields = [
+                ("node", place.node.map(|node| format!("{node:08x}"))),
+                ("lastExchangeMs", meeting.map(|it| it.at.elapsed().as_millis().to_string())),
+                ("state", meeting.map(|it| if it.agreed { "agree" } else { "differ" }.into())),
+                (
+                    "clockOffsetMs",
+                    meeting.and_then(|it| it.clock_offset_ms).map(|offset| offset.to_string()),
+                ),
+                ("failures", Some(place.failures.to_string())),
+            ];
+            if json {
+                let mut object = json::Members::object();
+                json::string(object.named("address"), &address.to_string());
+                for (name, value) in fields {
+                    let out = object.named(name);
+                    match value {
+                        Some(value) if matches!(name, "node" | "state") => {
+                            json::string(out, &value)
+                        }
+                        value => out.push_str(value.as_deref().unwrap_or("null")),
+                    }
+                }
+                array.item().push_str(&object.finish());
+            } else {
+                write!(text, "{address}").expect("writing to memory cannot fail");
+                for (name, value) in fields {
+                    let value = value.as_deref().unwrap_or("unknown");
+                    write!(text, " {name}={value}").expect("writing to memory cannot fail");
+                }
+                text.push('\n');
+            }
+        }
+        if json {
+            let mut object = json::Members::object();
+            object.named("peers").push_str(&array.finish());
+            text = object.finish() + "\n";
+        }
+        text
+    }
+}
