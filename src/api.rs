@@ -71,6 +71,10 @@ impl Response {
         Self { tag, ..Self::empty(304) }
     }
 
+    fn leaving() -> Self {
+        Self::problem(503, "leaving: the others have everything, and no write is taken any more")
+    }
+
     fn precondition_failed() -> Self {
         Self::problem(412, "the key's version is not as If-Match or If-None-Match says")
     }
@@ -154,6 +158,9 @@ pub fn put(
     conditions: &Conditions,
     wall_ms: u64,
 ) -> Response {
+    if store.is_closed() {
+        return Response::leaving();
+    }
     if !allows(store, key, conditions, wall_ms) {
         return Response::precondition_failed();
     }
@@ -167,6 +174,9 @@ pub fn put(
 
 /// Writes all values or none.
 pub fn put_form(store: &mut Store, form: Pairs, ttl_ms: Option<u64>, wall_ms: u64) -> Response {
+    if store.is_closed() {
+        return Response::leaving();
+    }
     match store.put_all(form, ttl_ms, wall_ms) {
         Ok(()) => Response::empty(204),
         Err(refused) => refusal(refused),
@@ -188,6 +198,9 @@ pub fn delete(
     conditions: &Conditions,
     wall_ms: u64,
 ) -> Response {
+    if store.is_closed() {
+        return Response::leaving();
+    }
     if keys.iter().any(|key| !allows(store, key, conditions, wall_ms)) {
         return Response::precondition_failed();
     }

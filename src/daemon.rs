@@ -218,6 +218,7 @@ fn gossip(node: &Node) {
                 Event::Learned { is_news: false, duty } => {
                     duty.into_iter().for_each(|duty| gossip.handed(duty));
                 }
+                Event::Seek => {}
                 Event::Reached(own) => gossip.set_own_place(own),
                 // All peers of a Service listen on the same port.
                 Event::Heard(ip) => gossip.heard_from(SocketAddr::new(ip, peer_port)),
@@ -231,11 +232,12 @@ fn gossip(node: &Node) {
             next = node.events.receive(Duration::ZERO);
         }
         node.roster().set_addresses(gossip.peers());
+        gossip.seek(node.unconfirmed.load(Relaxed) > 0, now_ms());
         if node.is_leaving() {
             let writes = node.store().writes();
             if drained_up_to.replace(writes) != Some(writes) {
                 gossip.drain(now_ms());
-            } else if gossip.is_drained() {
+            } else if gossip.is_drained() && node.store().close(writes) {
                 node.drained.store(true, Relaxed);
             }
         }

@@ -71,6 +71,11 @@ pub struct Summary {
     pub duty: Option<Duty>,
     /// Whether it ran to its end with nothing left over, so that each side has what the other had.
     pub complete: bool,
+    /// How many local writes there had been when it began: all of them are part of it.
+    pub writes: u64,
+    /// Whether it is known that the other side has all those. The called one does not learn
+    /// whether its last records have arrived.
+    pub confirmed: bool,
     /// Records sent.
     pub sent: u64,
     /// Records received that were fresher than ours.
@@ -147,6 +152,7 @@ impl Exchange {
             root,
         };
         exchange.summary.began_ms = wall_ms;
+        exchange.summary.writes = store.writes();
         exchange.salt = salt(&hello);
         exchange.say(Message::Hello(hello));
         exchange.say_cut();
@@ -286,6 +292,8 @@ impl Exchange {
 
     fn end(&mut self) {
         self.summary.complete = !self.left_out;
+        self.summary.confirmed =
+            self.summary.complete && (self.role == Role::Caller || self.summary.sent == 0);
         let both_are_cut = self.peer_cut_ms.is_some();
         self.summary.since_ms = match self.me.cut_ms {
             None => self.me.since_ms,
@@ -302,6 +310,7 @@ impl Exchange {
             return Err(Refusal::Myself);
         }
         self.summary.began_ms = wall_ms;
+        self.summary.writes = store.writes();
         self.summary.peer = Some(hello.node);
         let offset_ms = hello.clock_ms.wrapping_sub(wall_ms) as i64;
         self.summary.clock_offset_ms = Some(offset_ms);

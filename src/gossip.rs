@@ -51,7 +51,7 @@ pub const BURST_CALLS: u32 = 32;
 /// One more call for news may be made after each such time.
 pub const CALL_EVERY_MS: u64 = 100;
 
-/// While draining: how long after all peers have been tried in vain they are tried again.
+/// While draining or seeking: how long after all peers have been tried they are tried again.
 pub const DRAIN_RETRY_MS: u64 = 200;
 
 /// How many others must have all that we have before we leave, if there are as many.
@@ -168,6 +168,8 @@ pub struct Gossip<P> {
     tokens: u32,
     earning_since_ms: u64,
     purpose: Purpose,
+    /// Whether somebody waits for others to have our writes.
+    is_seeking: bool,
     /// Who has confirmed to have everything, while we are leaving.
     draining: Option<Drain<P>>,
 }
@@ -199,6 +201,7 @@ impl<P: Copy + Ord> Gossip<P> {
             tokens: BURST_CALLS,
             earning_since_ms: now_ms,
             purpose: Purpose::Round,
+            is_seeking: false,
             draining: None,
         }
     }
@@ -341,7 +344,7 @@ impl<P: Copy + Ord> Gossip<P> {
     }
 
     fn begin_round(&mut self, now_ms: u64) {
-        if self.draining.is_some() {
+        if self.draining.is_some() || self.is_seeking {
             self.round_at_ms = now_ms + DRAIN_RETRY_MS;
             self.calls_left = self.peers.len() as u32;
             self.cycle.clear();
@@ -464,7 +467,9 @@ impl<P: Copy + Ord> Gossip<P> {
             self.failing.remove(&peer);
         }
         match self.purpose {
-            Purpose::Round if is_well && self.draining.is_none() => self.calls_left = 0,
+            Purpose::Round if is_well && self.draining.is_none() && !self.is_seeking => {
+                self.calls_left = 0;
+            }
             Purpose::Wave(index) if is_well => self.waves[index].skip_far_half(),
             Purpose::Wave(index) => self.waves[index].tries += 1,
             Purpose::Round | Purpose::Repair => {}
@@ -493,6 +498,14 @@ impl<P: Copy + Ord> Gossip<P> {
             wave.span = wave.span.min(most);
             wave.pending = wave.pending.min(most);
         }
+    }
+
+    /// While somebody waits for others to have our writes, everyone is called, again and again.
+    pub fn seek(&mut self, is_seeking: bool, now_ms: u64) {
+        if is_seeking && !self.is_seeking {
+            self.round_at_ms = now_ms;
+        }
+        self.is_seeking = is_seeking;
     }
 
     /// Starts to leave, or starts anew after a write: calls everyone until enough have everything.

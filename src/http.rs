@@ -10,12 +10,12 @@ use crate::body::{self, MAX_DISCARDED_BYTES, TOO_SLOW, UPLOAD_TIMEOUT};
 use crate::crew::Crew;
 use crate::daemon::{CannotServe, keep_alive};
 use crate::door::{Door, READ_TIMEOUT};
+use crate::handler::{self, Outcome, Replicated};
 use crate::lanes::Lanes;
 use crate::logger::Limiter;
 use crate::metrics::Counter;
-use crate::node::{Node, Place, wall_ms};
-use crate::request::{self, Head, Plan};
-use crate::store::SHARDS;
+use crate::node::{Node, Place};
+use crate::request::{self, Head};
 use crate::waits::{Interest, Wait, Waits};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -60,8 +60,6 @@ const KNOCKS_SKIPPED: u32 = 10;
 /// After so many knocks in a row without an answer the server is set up anew: tiny_http's
 /// accepting thread may have panicked, which it says to nobody.
 const MAX_KNOCKS_UNANSWERED: u32 = 4;
-
-const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Serves HTTP on the listeners, in threads of its own.
 pub fn start(node: &Arc<Node>, listeners: Vec<TcpListener>) -> Result<(), CannotServe> {
@@ -141,13 +139,18 @@ struct Waiting {
     front: Arc<Front>,
     request: Request,
     until: Instant,
+    /// The answer to a write that waits for others to have it.
+    written: Option<(Replicated, Response)>,
 }
 
 impl Waiting {
     /// Answers it if what it waited for has happened, or if its time is up.
     fn go_on(self) {
-        let front = self.front;
-        front.clone().serve(self.request, |request| front.look_up(request, Some(self.until)));
+        let Self { front, request, until, written } = self;
+        front.clone().serve(request, |request| match written {
+            None => front.look_up(request, Some(until)),
+            Some((replicated, response)) => front.confirm(request, replicated, response, until),
+        });
     }
 }
 
@@ -161,13 +164,6 @@ enum Fate {
     Answered,
     /// Some other thread goes on with it.
     Elsewhere,
-}
-
-/// What a request comes to.
-enum Outcome {
-    Answer(Response),
-    /// Nothing yet.
-    Wait(Interest, u64, Instant),
 }
 
 /// What is still to be read of a request's body, as tiny_http sees it.
@@ -302,19 +298,54 @@ impl Front {
     fn look_up(self: &Arc<Self>, mut request: Request, until: Option<Instant>) -> Fate {
         match self.carry_out(&mut request, Unread::Nothing, until) {
             Outcome::Answer(response) => self.respond(request, response),
-            Outcome::Wait(interest, seen, until) => {
-                let request = Waiting { front: self.clone(), request, until };
-                let look = || {
-                    let open = self.door.connections();
-                    move |waiting: &Waiting| open.lack(waiting.request.remote_addr())
+            Outcome::Wait(interest, seen, until) => self.wait(request, interest, seen, until, None),
+            Outcome::Confirm(response, replicated, until) => {
+                self.confirm(request, replicated, response, until)
+            }
+        }
+    }
+
+    /// Answers a write that enough others have, or has it wait for them.
+    fn confirm(
+        self: &Arc<Self>,
+        request: Request,
+        replicated: Replicated,
+        response: Response,
+        until: Instant,
+    ) -> Fate {
+        let Replicated { wanted, writes } = replicated;
+        let have = self.node.roster().confirmations(writes);
+        if have >= wanted {
+            self.respond(request, response)
+        } else if until <= Instant::now() {
+            self.respond(request, handler::unconfirmed(have, wanted))
+        } else {
+            let interest = Interest::Replicas { wanted, writes };
+            self.wait(request, interest, 0, until, Some((replicated, response)))
+        }
+    }
+
+    fn wait(
+        self: &Arc<Self>,
+        request: Request,
+        interest: Interest,
+        seen: u64,
+        until: Instant,
+        written: Option<(Replicated, Response)>,
+    ) -> Fate {
+        let request = Waiting { front: self.clone(), request, until, written };
+        let look = || {
+            let open = self.door.connections();
+            move |waiting: &Waiting| open.lack(waiting.request.remote_addr())
+        };
+        match self.waits.add(Wait { request, interest, seen, until }, look) {
+            Ok(()) => Fate::Elsewhere,
+            Err(Waiting { request, written, .. }) => {
+                let reason = match written {
+                    None => "too many requests wait: try again later",
+                    Some(_) => "too many requests wait; the write is done here, unconfirmed",
                 };
-                match self.waits.add(Wait { request, interest, seen, until }, look) {
-                    Ok(()) => Fate::Elsewhere,
-                    Err(Waiting { request, .. }) => {
-                        let reason = "too many requests wait for a change: try again later";
-                        self.respond(request, Response::problem(503, reason))
-                    }
-                }
+                self.respond(request, Response::problem(503, reason))
             }
         }
     }
@@ -324,6 +355,10 @@ impl Front {
         let response = match self.carry_out(&mut request, unread, None) {
             Outcome::Answer(response) => response,
             Outcome::Wait(..) => Response::problem(400, "a request that waits has no body"),
+            // The body is read.
+            Outcome::Confirm(response, replicated, until) => {
+                return self.confirm(request, replicated, response, until);
+            }
         };
         let waits_for_word = header(&request, "Expect").next().is_some();
         let client = request.remote_addr().copied();
@@ -387,79 +422,13 @@ impl Front {
             };
             request::plan(&head, self.node.config.max_key_bytes)
         };
-        let (interest, wait_ms, response, seen, conditions) = match plan {
+        let plan = match plan {
+            Ok(plan) => plan,
             Err(problem) => return Outcome::Answer(problem),
-            Ok(Plan::Get { mut keys, shape, conditions, wait_ms }) => {
-                let mut store = self.node.store();
-                let seen = if wait_ms.is_some() { store.changes_mut().watch() } else { 0 };
-                let response = api::get(&store, &keys, shape, &conditions, wall_ms());
-                (Interest::Key(keys.pop().unwrap_or_default()), wait_ms, response, seen, conditions)
-            }
-            Ok(Plan::List { listing, json, conditions, wait_ms }) => {
-                let seen = wait_ms.map_or(0, |_| self.node.store().changes_mut().watch());
-                let interest = Interest::Prefix(listing.prefix.clone());
-                let mut page = listing.page();
-                (0..SHARDS).for_each(|shard| page.visit(&self.node.store(), shard, wall_ms()));
-                (interest, wait_ms, api::list(page, json, &conditions), seen, conditions)
-            }
-            Ok(plan) => return Outcome::Answer(self.carry_out_at_once(request, unread, plan)),
         };
-        let now = Instant::now();
-        let until = until.or_else(|| Some(now + Duration::from_millis(wait_ms?)));
-        match until {
-            Some(until) if response.is_unchanged(&conditions) && now < until => {
-                Outcome::Wait(interest, seen, until)
-            }
-            _ => Outcome::Answer(response),
-        }
-    }
-
-    fn carry_out_at_once(&self, request: &mut Request, unread: Unread, plan: Plan) -> Response {
-        let node = &self.node;
-        let response = match plan {
-            Plan::Put { key, ttl_ms, conditions, tells_version } => {
-                let written = self.read_body(request, unread).map(|value| {
-                    api::put(&mut node.store(), &key, value, ttl_ms, &conditions, wall_ms())
-                });
-                let response = written.unwrap_or_else(|problem| problem);
-                let tag = response.tag.clone().filter(|_| tells_version);
-                Response { tag, ..response }
-            }
-            Plan::PutForm { ttl_ms } => {
-                let max_key_bytes = node.config.max_key_bytes;
-                let form = self.read_body(request, unread);
-                let form = form.and_then(|body| request::form(&body, max_key_bytes));
-                form.map_or_else(
-                    |problem| problem,
-                    |form| api::put_form(&mut node.store(), form, ttl_ms, wall_ms()),
-                )
-            }
-            Plan::Delete { .. }
-                if unread != Unread::Nothing || request.body_length().unwrap_or(0) > 0 =>
-            {
-                return Response::problem(400, "a DELETE has no body");
-            }
-            Plan::Delete { keys, conditions } => {
-                api::delete(&mut node.store(), &keys, &conditions, wall_ms())
-            }
-            Plan::Stats(json) => return node.stats(json),
-            Plan::Peers(json) => return node.peers(json),
-            Plan::Metrics => {
-                return Response::ok(PROMETHEUS_TEXT, node.prometheus().into_bytes());
-            }
-            Plan::Readyz if node.unready().is_some() => {
-                return Response::problem(503, node.unready().unwrap_or_default());
-            }
-            Plan::Readyz => return Response::ok(api::PLAIN_TEXT, b"ready\n".to_vec()),
-            // The others have been carried out already.
-            Plan::Healthz | Plan::Get { .. } | Plan::List { .. } => {
-                return Response::ok(api::PLAIN_TEXT, b"ok\n".to_vec());
-            }
-        };
-        if response.status < 400 {
-            node.wrote();
-        }
-        response
+        let has_body = unread != Unread::Nothing || request.body_length().unwrap_or(0) > 0;
+        let read_body = || self.read_body(request, unread);
+        handler::carry_out(&self.node, plan, has_body, read_body, until)
     }
 
     /// The whole body, or why it cannot be stored.

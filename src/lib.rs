@@ -64,6 +64,8 @@ pub mod lanes;
 
 pub mod waits;
 
+pub mod handler;
+
 pub mod door;
 
 pub mod body;

@@ -48,6 +48,8 @@ pub struct Node {
     pub answering: Arc<AtomicUsize>,
     /// Requests that wait for a change.
     pub waits: AtomicUsize,
+    /// Writes among them that wait for others to have them.
+    pub unconfirmed: AtomicUsize,
     /// The thread that looks for what they wait for.
     watcher: OnceLock<Thread>,
     store: Mutex<Store>,
@@ -82,6 +84,7 @@ impl Node {
             metrics: Metrics::default(),
             answering: Arc::default(),
             waits: AtomicUsize::new(0),
+            unconfirmed: AtomicUsize::new(0),
             watcher: OnceLock::new(),
             started: Instant::now(),
             started_at: SystemTime::now(),
@@ -153,6 +156,9 @@ impl Node {
     pub fn met(&self, called_at: Option<SocketAddr>, summary: &Summary) {
         static CLOCK_LOG: Limiter = Limiter::new();
         self.roster().met(called_at, summary);
+        if self.unconfirmed.load(Relaxed) > 0 {
+            self.look_for_changes();
+        }
         self.metrics.add(Counter::RecordsSent, summary.sent);
         self.metrics.add(Counter::RecordsTaken, summary.taken);
         self.metrics.add(Counter::EntriesForgotten, summary.forgotten);
@@ -312,6 +318,8 @@ impl Drop for LockedStore<'_> {
 pub enum Event {
     /// There was a write here; told once until it is taken note of.
     Wrote,
+    /// Somebody waits for others to have what was written here.
+    Seek,
     /// A conversation has brought news, or a part of a wave, or both.
     Learned {
         /// Whether anything was taken.

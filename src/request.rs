@@ -27,6 +27,21 @@ pub struct Head<'a> {
     pub header: &'a dyn Fn(&'static str) -> Option<String>,
 }
 
+/// The most pods whose word a write can wait for.
+pub const MAX_REPLICAS: usize = 1_000;
+
+/// How long a write waits for their word if the request does not say, in milliseconds.
+pub const DEFAULT_REPLICAS_WAIT_MS: u64 = 2_000;
+
+/// The other pods that are to have a write before it is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Replicas {
+    /// How many.
+    pub wanted: usize,
+    /// For how long to wait for them.
+    pub wait_ms: u64,
+}
+
 /// A request that is well-formed and knows what it wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Plan {
@@ -51,11 +66,15 @@ pub enum Plan {
         conditions: Conditions,
         /// Whether the answer tells the version; the ancestor's does not.
         tells_version: bool,
+        /// Who is to have it before the answer.
+        replicas: Option<Replicas>,
     },
     /// Write all that the body, a form, says.
     PutForm {
         /// After which time the values are gone.
         ttl_ms: Option<u64>,
+        /// Who is to have them before the answer.
+        replicas: Option<Replicas>,
     },
     /// Delete these keys.
     Delete {
@@ -63,6 +82,8 @@ pub enum Plan {
         keys: Vec<String>,
         /// For one key only.
         conditions: Conditions,
+        /// Who is to know before the answer.
+        replicas: Option<Replicas>,
     },
     /// Say which keys there are.
     List {
@@ -186,9 +207,12 @@ fn get_plan(head: &Head<'_>, mut query: Query, max_key_bytes: usize) -> Result<P
 fn put_plan(head: &Head<'_>, mut query: Query, max_key_bytes: usize) -> Result<Plan, Response> {
     let mut keys = query.keys(max_key_bytes)?.into_iter();
     let ttl_ms = query.duration_ms("ttl", 1..=MAX_TTL_MS)?;
-    query.finish("a PUT takes the parameters k and ttl only: PUT /map?k=KEY&ttl=30s")?;
+    let replicas = query.replicas()?;
+    query.finish(
+        "a PUT takes the parameters k, ttl, replicas and wait only: PUT /map?k=KEY&ttl=30s",
+    )?;
     match (keys.next(), keys.next()) {
-        (Some(key), None) => put_one(head, key, ttl_ms, false),
+        (Some(key), None) => put_one(head, key, ttl_ms, replicas, false),
         (None, _) => Err(Response::problem(422, "no key: PUT /map?k=KEY")),
         _ => Err(Response::problem(422, "more than one k: a PUT writes one key")),
     }
@@ -198,19 +222,22 @@ fn put_one(
     head: &Head<'_>,
     key: String,
     ttl_ms: Option<u64>,
+    replicas: Option<Replicas>,
     tells_version: bool,
 ) -> Result<Plan, Response> {
     if (head.header)("Content-Range").is_some() {
         return Err(Response::problem(400, "a value is written whole: no Content-Range"));
     }
     as_it_is(head)?;
-    Ok(Plan::Put { key, ttl_ms, conditions: conditions(head)?, tells_version })
+    Ok(Plan::Put { key, ttl_ms, conditions: conditions(head)?, tells_version, replicas })
 }
 
 fn form_plan(head: &Head<'_>, mut query: Query) -> Result<Plan, Response> {
     let ttl_ms = query.duration_ms("ttl", 1..=MAX_TTL_MS)?;
-    query
-        .finish("a POST takes the parameter ttl only, and keys and values as a form in its body")?;
+    let replicas = query.replicas()?;
+    query.finish(
+        "a POST takes the parameters ttl, replicas and wait only, and keys and values in its body",
+    )?;
     as_it_is(head)?;
     if !conditions(head)?.is_empty() {
         return Err(Response::problem(
@@ -221,7 +248,7 @@ fn form_plan(head: &Head<'_>, mut query: Query) -> Result<Plan, Response> {
     let content_type = (head.header)("Content-Type").unwrap_or_else(|| FORM.to_owned());
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     if media_type.eq_ignore_ascii_case(FORM) {
-        Ok(Plan::PutForm { ttl_ms })
+        Ok(Plan::PutForm { ttl_ms, replicas })
     } else {
         Err(Response::problem(415, format_args!("a POST takes a form: Content-Type: {FORM}")))
     }
@@ -229,7 +256,8 @@ fn form_plan(head: &Head<'_>, mut query: Query) -> Result<Plan, Response> {
 
 fn delete_plan(head: &Head<'_>, mut query: Query, max_key_bytes: usize) -> Result<Plan, Response> {
     let keys = query.keys(max_key_bytes)?;
-    query.finish("a DELETE takes the parameter k only: DELETE /map?k=KEY")?;
+    let replicas = query.replicas()?;
+    query.finish("a DELETE takes the parameters k, replicas and wait only: DELETE /map?k=KEY")?;
     if keys.is_empty() {
         return Err(Response::problem(422, "no key: DELETE /map?k=KEY, or several: ?k=A&k=B"));
     }
@@ -240,7 +268,7 @@ fn delete_plan(head: &Head<'_>, mut query: Query, max_key_bytes: usize) -> Resul
             "If-Match and If-None-Match are for one key: DELETE /map?k=KEY",
         ));
     }
-    Ok(Plan::Delete { keys, conditions })
+    Ok(Plan::Delete { keys, conditions, replicas })
 }
 
 fn one_key_plan(
@@ -264,12 +292,16 @@ fn one_key_plan(
         }
         Method::Put => {
             let ttl_ms = query.duration_ms("ttl", 1..=MAX_TTL_MS)?;
-            query.finish("a PUT of one key takes the parameter ttl only: PUT /map/KEY?ttl=30s")?;
-            put_one(head, key, ttl_ms, true)
+            let replicas = query.replicas()?;
+            query.finish(
+                "a PUT of one key takes ttl, replicas and wait only: PUT /map/KEY?ttl=30s",
+            )?;
+            put_one(head, key, ttl_ms, replicas, true)
         }
         Method::Delete => {
-            query.finish("a DELETE of one key takes no parameters: DELETE /map/KEY")?;
-            Ok(Plan::Delete { keys: vec![key], conditions: conditions(head)? })
+            let replicas = query.replicas()?;
+            query.finish("a DELETE of one key takes replicas and wait only: DELETE /map/KEY")?;
+            Ok(Plan::Delete { keys: vec![key], conditions: conditions(head)?, replicas })
         }
         Method::Post | Method::Other => Err(not_allowed(head.method, "GET, HEAD, PUT, DELETE")),
     }
@@ -278,17 +310,7 @@ fn one_key_plan(
 fn list_plan(head: &Head<'_>, mut query: Query, max_key_bytes: usize) -> Result<Plan, Response> {
     let prefix = checked_key(query.text("prefix")?.unwrap_or_default(), max_key_bytes)?;
     let after = query.text("after")?.map(|key| checked_key(key, max_key_bytes)).transpose()?;
-    let limit = match query.text("limit")? {
-        None => DEFAULT_PAGE_KEYS,
-        Some(text) => {
-            text.parse().ok().filter(|limit| (1..=MAX_PAGE_KEYS).contains(limit)).ok_or_else(
-                || {
-                    let reason = format!("limit is a number from 1 to {MAX_PAGE_KEYS}");
-                    Response::problem(422, reason)
-                },
-            )?
-        }
-    };
+    let limit = query.number("limit", MAX_PAGE_KEYS)?.unwrap_or(DEFAULT_PAGE_KEYS);
     let wait_ms = query.duration_ms("wait", 0..=MAX_WAIT_MS)?;
     query.finish("/keys takes the parameters prefix, after, limit and wait only")?;
     let json = json_or(head, PLAIN_TEXT, false)?;
@@ -384,6 +406,31 @@ impl Query {
                     range.end() / 1000
                 ),
             )),
+        }
+    }
+
+    /// A number from 1 to `max`.
+    fn number(&mut self, name: &str, max: usize) -> Result<Option<usize>, Response> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        match text.parse().ok().filter(|number| (1..=max).contains(number)) {
+            Some(number) => Ok(Some(number)),
+            None => Err(Response::problem(422, format_args!("{name} is a number from 1 to {max}"))),
+        }
+    }
+
+    fn replicas(&mut self) -> Result<Option<Replicas>, Response> {
+        let wanted = self.number("replicas", MAX_REPLICAS)?;
+        let wait_ms = self.duration_ms("wait", 0..=MAX_WAIT_MS)?;
+        match wanted {
+            Some(wanted) => {
+                let wait_ms = wait_ms.unwrap_or(DEFAULT_REPLICAS_WAIT_MS);
+                Ok(Some(Replicas { wanted, wait_ms }))
+            }
+            None if wait_ms.is_some() => Err(Response::problem(
+                422,
+                "wait goes with replicas on a write: replicas=1&wait=2s",
+            )),
+            None => Ok(None),
         }
     }
 

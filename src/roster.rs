@@ -24,6 +24,8 @@ struct Meeting {
     at: Instant,
     /// Whether neither had anything that the other lacked.
     agreed: bool,
+    /// So many of our writes it is known to have.
+    confirmed: u64,
     /// How far its clock is ahead of ours, once it has called and said so.
     clock_offset_ms: Option<i64>,
 }
@@ -84,11 +86,13 @@ impl Roster {
         }
         let agreed = summary.complete && summary.sent + summary.taken + summary.forgotten == 0;
         let clock_offset_ms = summary.clock_offset_ms;
-        let meeting = Meeting { node, at: Instant::now(), agreed, clock_offset_ms };
+        let confirmed = if summary.confirmed { summary.writes } else { 0 };
+        let meeting = Meeting { node, at: Instant::now(), agreed, confirmed, clock_offset_ms };
         match self.nodes.iter_mut().find(|known| known.node == node) {
             Some(known) => {
                 let clock_offset_ms = clock_offset_ms.or(known.clock_offset_ms);
-                *known = Meeting { clock_offset_ms, ..meeting };
+                let confirmed = confirmed.max(known.confirmed);
+                *known = Meeting { clock_offset_ms, confirmed, ..meeting };
             }
             None => {
                 if self.nodes.len() == MAX_NODES {
@@ -99,6 +103,11 @@ impl Roster {
                 self.nodes.push(meeting);
             }
         }
+    }
+
+    /// How many others have confirmed to have the first `writes` of our writes.
+    pub fn confirmations(&self, writes: u64) -> usize {
+        self.nodes.iter().filter(|meeting| meeting.confirmed >= writes).count()
     }
 
     /// One line for each address, or JSON.

@@ -124,6 +124,8 @@ pub struct Store {
     recent: VecDeque<Item>,
     /// Counts local writes and deletions.
     writes: u64,
+    /// Whether local writes are over.
+    is_closed: bool,
 }
 
 impl Store {
@@ -143,6 +145,7 @@ impl Store {
             changes: Changes::default(),
             recent: VecDeque::with_capacity(MAX_HOT_ITEMS),
             writes: 0,
+            is_closed: false,
         }
     }
 
@@ -466,6 +469,19 @@ impl Store {
     /// one more.
     pub fn writes(&self) -> u64 {
         self.writes
+    }
+
+    /// Takes no local writes any more, unless there were others than these; says whether it does not.
+    ///
+    /// Who leaves once others have everything must not say yes to one more write.
+    pub fn close(&mut self, writes: u64) -> bool {
+        self.is_closed |= self.writes == writes;
+        self.is_closed
+    }
+
+    /// Whether local writes are over.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
     /// The id of this process, which its writes carry.

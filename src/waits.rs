@@ -1,6 +1,6 @@
 //! Requests that wait for a change. They wait as data: none has a thread of its own.
 
-use crate::node::{Node, wall_ms};
+use crate::node::{Event, Node, wall_ms};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +18,13 @@ pub enum Interest {
     Key(String),
     /// A change of any key that starts with this.
     Prefix(String),
+    /// That others have the writes made here so far.
+    Replicas {
+        /// How many others.
+        wanted: usize,
+        /// How many writes.
+        writes: u64,
+    },
 }
 
 impl Interest {
@@ -25,6 +32,7 @@ impl Interest {
         match self {
             Self::Key(key) => key == changed,
             Self::Prefix(prefix) => changed.starts_with(&**prefix),
+            Self::Replicas { .. } => false,
         }
     }
 }
@@ -64,9 +72,14 @@ impl<R> Waits<R> {
         if waiting.len() >= MAX_WAITS {
             return Err(wait.request);
         }
+        let is_write = matches!(wait.interest, Interest::Replicas { .. });
         waiting.push(wait);
-        self.node.waits.store(waiting.len(), Relaxed);
+        self.count(&waiting);
         drop(waiting);
+        if is_write {
+            // The gossip thread goes and looks for them.
+            self.node.events.send(Event::Seek);
+        }
         self.node.look_for_changes();
         Ok(())
     }
@@ -100,9 +113,12 @@ impl<R> Waits<R> {
         let mut pause = store.due_in_ms(wall_ms()).map_or(LOOK_EVERY, Duration::from_millis);
         let mut index = 0;
         while let Some(wait) = waiting.get_mut(index) {
-            let is_concerned = match changes.since(wait.seen) {
-                Some(mut changed) => changed.any(|key| wait.interest.fits(key)),
-                None => true,
+            let is_concerned = match (&wait.interest, changes.since(wait.seen)) {
+                (Interest::Replicas { wanted, writes }, _) => {
+                    self.node.roster().confirmations(*writes) >= *wanted
+                }
+                (interest, Some(mut changed)) => changed.any(|key| interest.fits(key)),
+                (_, None) => true,
             };
             wait.seen = changes.count();
             if is_concerned || wait.until <= now {
@@ -112,8 +128,14 @@ impl<R> Waits<R> {
                 index += 1;
             }
         }
-        self.node.waits.store(waiting.len(), Relaxed);
+        self.count(&waiting);
         (ended, Some(pause.min(LOOK_EVERY)))
+    }
+
+    fn count(&self, waiting: &[Wait<R>]) {
+        let is_write = |wait: &&Wait<R>| matches!(wait.interest, Interest::Replicas { .. });
+        self.node.waits.store(waiting.len(), Relaxed);
+        self.node.unconfirmed.store(waiting.iter().filter(is_write).count(), Relaxed);
     }
 
     fn waiting(&self) -> MutexGuard<'_, Vec<Wait<R>>> {

@@ -12,7 +12,7 @@ const MAX_LINES: usize = 600;
 /// The modules in reading order, and for each the others that it may name.
 ///
 /// The core names no module of the shell; within the core, `version` and `gossip` name nothing.
-const MODULES: [(&str, &[&str]); 31] = [
+const MODULES: [(&str, &[&str]); 32] = [
     ("version", &[]),
     ("digest", &["version"]),
     ("entry", &["version"]),
@@ -39,14 +39,15 @@ const MODULES: [(&str, &[&str]); 31] = [
     ("crew", &[]),
     ("lanes", &["door"]),
     ("waits", &["node"]),
+    ("handler", &["api", "node", "request", "store", "waits"]),
     ("door", &[]),
     ("body", &["api", "door"]),
     ("answer", &["api"]),
     (
         "http",
         &[
-            "answer", "api", "body", "crew", "daemon", "door", "lanes", "logger", "metrics",
-            "node", "request", "store", "waits",
+            "answer", "api", "body", "crew", "daemon", "door", "handler", "lanes", "logger",
+            "metrics", "node", "request", "waits",
         ],
     ),
     ("signals", &[]),
