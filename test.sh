@@ -2,10 +2,20 @@
 # The one test command. Needs Rust and curl; says what it skips where a container engine or a validator is missing.
 #
 #   ./test.sh          everything
+#   ./test.sh faults   the faults on real processes, at length: several minutes; --seconds N, --seed N, --scenario NAME …
 #
 # With CI=true nothing may be skipped. The last line is the verdict: "N passed, N failed", and how many were skipped.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
+
+faults=(cargo run --quiet --profile long-tests --locked --example faults --)
+if [ "${1:-}" = faults ]; then
+    cargo build --quiet --release --locked || exit 1
+    exec "${faults[@]}" "${@:2}"
+elif [ $# -gt 0 ]; then
+    echo "usage: ./test.sh [faults [ARGUMENT]...]" >&2
+    exit 2
+fi
 
 passed=0
 failed=0
@@ -46,6 +56,13 @@ step "tests" cargo test --quiet --locked --no-fail-fast
 step "release build" cargo build --quiet --release --locked
 step "long tests" cargo test --quiet --profile long-tests --locked --no-fail-fast -- --ignored
 step "smoke tests" tests/smoke.sh target/release/gossip-sidecar
+
+# Nodes in network namespaces of their own.
+if [ "$(id -u)" = 0 ] && command -v ip ethtool mount >/dev/null; then
+    step "faults" "${faults[@]}" --short
+else
+    skip "faults" "they need root, ip, ethtool and mount (Debian: iproute2 ethtool mount)"
+fi
 
 if command -v kubernetes-validate >/dev/null; then
     for version in 1.29 1.32 1.37; do

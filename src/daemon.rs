@@ -16,6 +16,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+/// Past so many connections that had to be given up we leave in good order, to be started again.
+pub const MAX_LOST_CONNECTIONS: usize = 100;
+
+/// How long it may take until we see that there are too many.
+const LOOK_WITHIN: Duration = Duration::from_secs(1);
+
 /// While we leave, how often we look whether we may.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -61,8 +67,17 @@ pub fn serve(config: Config) -> Result<(), CannotServe> {
     let resolving = node.clone();
     keep_alive("resolve", move || resolve(&resolving))?;
 
-    let signal = signals.wait(None).unwrap_or("end of signals");
-    log::info!("{signal}: leaving, the last writes are being pushed to peers");
+    let why = loop {
+        if let Some(signal) = signals.wait(Some(LOOK_WITHIN)) {
+            break signal;
+        }
+        // Alone we would come back with an empty map.
+        let lost = node.lost_connections.load(Relaxed);
+        if lost >= MAX_LOST_CONNECTIONS && !node.roster().is_empty() {
+            break "too many connections had to be given up, and a restart frees them";
+        }
+    };
+    log::info!("{why}: leaving, the last writes are being pushed to peers");
     node.leave();
     let deadline = Instant::now() + node.config.drain_timeout;
     while !node.has_drained() {

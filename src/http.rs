@@ -509,6 +509,7 @@ impl Front {
         if may_end {
             lock(&self.given_up).push(GivenUp { client, _stream: stream });
         } else {
+            self.node.lost_connections.fetch_add(1, Relaxed);
             std::mem::forget(stream);
         }
         Fate::Answered

@@ -46,6 +46,8 @@ pub struct Node {
     pub metrics: Metrics,
     /// Conversations being answered.
     pub answering: Arc<AtomicUsize>,
+    /// Connections given up for as long as this process lives, each with a thread.
+    pub lost_connections: AtomicUsize,
     /// Requests that wait for a change.
     pub waits: AtomicUsize,
     /// Writes among them that wait for others to have them.
@@ -83,6 +85,7 @@ impl Node {
             store: Mutex::new(Store::new(fastrand::u32(..), fastrand::u64(..), limits)),
             metrics: Metrics::default(),
             answering: Arc::default(),
+            lost_connections: AtomicUsize::new(0),
             waits: AtomicUsize::new(0),
             unconfirmed: AtomicUsize::new(0),
             watcher: OnceLock::new(),

@@ -604,6 +604,25 @@ fn after_connections_were_given_up_a_restart_brings_the_map_back() {
     assert_lives_on(&cluster.nodes[0]);
 }
 
+#[test]
+fn after_too_many_connections_were_given_up_it_leaves_in_order_and_comes_back_with_the_map() {
+    let mut cluster = Cluster::start(2, &[("SYNC_INTERVAL", "50ms")]);
+    cluster.nodes[0].write("kept", "value");
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        let mut client = cluster.nodes[0].client();
+        client.send("PUT /map?k=huge HTTP/1.1\r\nContent-Length: 1000000000000\r\n\r\n");
+        held.push(client);
+    }
+    let node = &mut cluster.nodes[0];
+    assert!(node.wait_for_end(ANSWER_LIMIT).success());
+    assert!(node.log().contains("left: peers have everything"), "{}", node.log());
+    node.start_again(&[]);
+    node.wait_until_ready();
+    assert_eq!(node.read("kept"), "value");
+    assert_lives_on(node);
+}
+
 // What breaks out of its place.
 
 #[test]
