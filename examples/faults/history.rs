@@ -74,6 +74,9 @@ pub struct History {
     pub operations: Vec<Operation>,
     /// Node and incarnation of processes that were killed, and when.
     pub killed: Vec<(usize, u32, u64)>,
+    /// Whether clocks jumped: what a node writes right after its own did, before it has heard of
+    /// others', expires that much too early or too late.
+    pub clocks_jump: bool,
 }
 
 /// What a node has once all is quiet.
@@ -117,6 +120,11 @@ impl Recorder {
     pub fn killed(&self, node: usize, incarnation: u32) {
         let at = self.now();
         self.history().killed.push((node, incarnation, at));
+    }
+
+    /// Takes note that clocks jump.
+    pub fn clocks_jump(&self) {
+        self.history().clocks_jump = true;
     }
 
     /// What there is so far.

@@ -184,6 +184,7 @@ fn clocks(run: &mut Run) -> Result<Proof, Trouble> {
         &[("FAKETIME", "-600s")],
         &[("FAKETIME_TIMESTAMP_FILE", &name), ("FAKETIME_CACHE_DURATION", "1")],
     ];
+    run.loads.iter().for_each(|load| load.common.recorder.clocks_jump());
     for (index, clock) in clocks.iter().enumerate() {
         run.cluster.nodes[index].leave(LEAVE_LIMIT)?;
         run.cluster.start_with(index, &[&common[..], clock].concat())?;
