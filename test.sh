@@ -56,6 +56,15 @@ step "tests" cargo test --quiet --locked --no-fail-fast
 step "release build" cargo build --quiet --release --locked
 step "long tests" cargo test --quiet --profile long-tests --locked --no-fail-fast -- --ignored
 step "smoke tests" tests/smoke.sh target/release/gossip-sidecar
+for document in API RECIPES; do
+    step "docs/$document.md" tests/document.sh docs/$document.md target/release/gossip-sidecar
+done
+step "clients" tests/clients.sh target/release/gossip-sidecar
+if command -v schemathesis >/dev/null; then
+    step "docs/openapi.yaml" tests/openapi.sh target/release/gossip-sidecar
+else
+    skip "docs/openapi.yaml" "schemathesis is not installed (pip install schemathesis)"
+fi
 
 # Nodes in network namespaces of their own.
 if [ "$(id -u)" = 0 ] && command -v ip ethtool mount >/dev/null; then

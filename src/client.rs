@@ -38,6 +38,11 @@ pub fn map_target<'a>(keys: impl IntoIterator<Item = &'a str>) -> String {
     target
 }
 
+/// Whether somebody listens there.
+pub fn answers(server: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&server, TIMEOUT).is_ok()
+}
+
 /// Sends one request and reads the answer.
 pub fn request(server: SocketAddr, method: &str, target: &str, body: &[u8]) -> io::Result<Answer> {
     request_unless(server, method, target, None, body)

@@ -236,7 +236,13 @@ fn gossip(node: &Node) {
                 Event::Seek => {}
                 Event::Reached(own) => gossip.set_own_place(own),
                 // All peers of a Service listen on the same port.
-                Event::Heard(ip) => gossip.heard_from(SocketAddr::new(ip, peer_port)),
+                Event::Heard(ip) => {
+                    let peer = SocketAddr::new(ip, peer_port);
+                    gossip.heard_from(peer);
+                    if node.roster().answered(peer) {
+                        log::info!("peer {peer} calls");
+                    }
+                }
                 Event::Peers(peers, found_ourselves) => {
                     gossip.set_peers(peers, now_ms());
                     if gossip.peers().is_empty() && (found_ourselves || gossip.has_met_itself()) {

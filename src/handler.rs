@@ -28,12 +28,12 @@ pub struct Replicated {
     pub writes: u64,
 }
 
-/// That too few others have a write in time.
-pub fn unconfirmed(have: usize, wanted: usize) -> Response {
+/// That too few others have a write so far; `done` is the answer that it would have had.
+pub fn unconfirmed(have: usize, wanted: usize, done: Response) -> Response {
     let reason = format!(
-        "{have} of {wanted} other pods have confirmed the write so far; it is done here, and goes on to them"
+        "{have} of {wanted} other pods have confirmed the write so far; it is done here, and goes on to all"
     );
-    Response::problem(504, reason)
+    Response { tag: done.tag, ..Response::problem(504, reason) }
 }
 
 /// Does what a request asks for; one that has waited already does so `until` then.

@@ -318,7 +318,7 @@ impl Front {
         if have >= wanted {
             self.respond(request, response)
         } else if until <= Instant::now() {
-            self.respond(request, handler::unconfirmed(have, wanted))
+            self.respond(request, handler::unconfirmed(have, wanted, response))
         } else {
             let interest = Interest::Replicas { wanted, writes };
             self.wait(request, interest, 0, until, Some((replicated, response)))
@@ -340,11 +340,17 @@ impl Front {
         };
         match self.waits.add(Wait { request, interest, seen, until }, look) {
             Ok(()) => Fate::Elsewhere,
-            Err(Waiting { request, written, .. }) => {
-                let reason = match written {
-                    None => "too many requests wait: try again later",
-                    Some(_) => "too many requests wait; the write is done here, unconfirmed",
-                };
+            // There are too many already. A write is done all the same.
+            Err(Waiting {
+                request,
+                written: Some((Replicated { wanted, writes }, response)),
+                ..
+            }) => {
+                let have = self.node.roster().confirmations(writes);
+                self.respond(request, handler::unconfirmed(have, wanted, response))
+            }
+            Err(Waiting { request, .. }) => {
+                let reason = "too many requests wait: try again later";
                 self.respond(request, Response::problem(503, reason))
             }
         }

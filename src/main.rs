@@ -208,8 +208,13 @@ fn server(given: Option<&str>, config: &Config) -> Result<SocketAddr, Failure> {
             format!("--server {given:?}: {why}; right is HOST:PORT, such as 127.0.0.1:80"),
         )
     };
-    let mut found = given.to_socket_addrs().map_err(|error| bad(error.to_string()))?;
-    found.next().ok_or_else(|| bad("no address found".into()))
+    let place = given.strip_prefix("http://").unwrap_or(given).trim_end_matches('/');
+    let found: Vec<SocketAddr> =
+        place.to_socket_addrs().map_err(|error| bad(error.to_string()))?.collect();
+    // A name may stand for addresses of both families, and a sidecar be at one of them.
+    let answers = |&&address: &&SocketAddr| client::answers(address);
+    let server = if found.len() > 1 { found.iter().find(answers) } else { None };
+    server.or(found.first()).copied().ok_or_else(|| bad("no address found".into()))
 }
 
 /// Asks a sidecar.

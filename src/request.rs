@@ -401,7 +401,7 @@ impl Query {
             None => Err(Response::problem(
                 422,
                 format_args!(
-                    "{name} is a duration from {} ms to {} s, such as 250ms, 30s or 24h",
+                    "{name} is a duration from {} ms to {} s, such as 250ms or 30s",
                     range.start(),
                     range.end() / 1000
                 ),

@@ -48,4 +48,5 @@ fn the_version_is_the_same_everywhere() {
     assert!(manifest.contains(&format!("image: gossip-sidecar:{version}\n")));
     assert!(include_str!("../CHANGELOG.md").contains(&format!("\n## [{version}]")));
     assert!(README.contains(&format!("-t gossip-sidecar:{version} ")));
+    assert!(include_str!("../docs/openapi.yaml").contains(&format!("\n  version: {version}\n")));
 }
