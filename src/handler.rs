@@ -56,7 +56,9 @@ pub fn carry_out(
             let seen = wait_ms.map_or(0, |_| node.store().changes_mut().watch());
             let interest = Interest::Prefix(listing.prefix.clone());
             let mut page = listing.page();
-            (0..SHARDS).for_each(|shard| page.visit(&node.store(), shard, wall_ms()));
+            (0..SHARDS).for_each(|shard| {
+                page.visit(&node.store_after_others(), shard, wall_ms());
+            });
             (interest, wait_ms, api::list(page, json, &conditions), seen, conditions)
         }
         Plan::Put { .. } | Plan::PutForm { .. } | Plan::Delete { .. } => {

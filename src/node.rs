@@ -12,9 +12,12 @@ use crate::store::{Limits, Store};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::AcqRel, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How often a thread with many steps to do lets others go first before it goes on all the same.
+const MAX_YIELDS: u32 = 10_000;
 
 /// Unix milliseconds by the wall clock; 0 before 1970.
 pub fn wall_ms() -> u64 {
@@ -55,6 +58,8 @@ pub struct Node {
     /// The thread that looks for what they wait for.
     watcher: OnceLock<Thread>,
     store: Mutex<Store>,
+    /// Threads that wait for the lock.
+    waiting_for_store: AtomicUsize,
     started: Instant,
     started_at: SystemTime,
     /// When it last met a peer, in Unix milliseconds; 0 for never.
@@ -82,6 +87,7 @@ impl Node {
             tombstone_ttl_ms: config.tombstone_ttl.as_millis() as u64,
         };
         Self {
+            waiting_for_store: AtomicUsize::new(0),
             store: Mutex::new(Store::new(fastrand::u32(..), fastrand::u64(..), limits)),
             metrics: Metrics::default(),
             answering: Arc::default(),
@@ -106,9 +112,30 @@ impl Node {
 
     /// The store, locked. Hold it for one call, and never while waiting for anything.
     pub fn store(&self) -> LockedStore<'_> {
-        // A panic under the lock is our bug and was logged; serving on beats serving nothing.
-        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = self.store.try_lock().unwrap_or_else(|held| match held {
+            // A panic under the lock is our bug and was logged; serving on beats serving nothing.
+            TryLockError::Poisoned(store) => store.into_inner(),
+            TryLockError::WouldBlock => {
+                self.waiting_for_store.fetch_add(1, Relaxed);
+                let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+                self.waiting_for_store.fetch_sub(1, Relaxed);
+                store
+            }
+        });
         LockedStore { changes_before: store.changes().count(), store, node: self }
+    }
+
+    /// The store, locked for one of many steps in a row: others who wait for it come first.
+    ///
+    /// The lock is not fair. Who unlocks it and locks it again at once keeps all others out.
+    pub fn store_after_others(&self) -> LockedStore<'_> {
+        for _ in 0..MAX_YIELDS {
+            if self.waiting_for_store.load(Relaxed) == 0 {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        self.store()
     }
 
     /// Has the calling thread woken by changes from now on, as if it were unparked.

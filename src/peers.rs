@@ -177,7 +177,7 @@ fn converse(
             Next::Over => return Ok(exchange.summary()),
             Next::Speak => {
                 let turn = loop {
-                    if let Some(turn) = exchange.reply(&mut node.store()) {
+                    if let Some(turn) = exchange.reply(&mut node.store_after_others()) {
                         break turn;
                     }
                 };
@@ -192,7 +192,7 @@ fn converse(
                 let message = listen_to(&mut input)?;
                 let heard_refusal = matches!(message, Message::Refuse(_));
                 // A statement of its own: the lock must be gone before anything is sent.
-                let received = exchange.receive(&mut node.store(), message, wall_ms());
+                let received = exchange.receive(&mut node.store_after_others(), message, wall_ms());
                 match received {
                     Ok(then) => next = then,
                     Err(refusal) => {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Requests that may wait at a time; each costs its connection, that is about 15 KiB.
+/// Requests that may wait at a time; each costs its connection, that is about 16 KiB.
 pub const MAX_WAITS: usize = 512;
 
 /// The longest pause between two looks.

@@ -488,3 +488,48 @@ fn a_write_with_replicas_is_answered_once_so_many_others_have_it() {
         assert_refused(&answer, 422);
     }
 }
+
+#[test]
+#[ignore = "a million keys; run by test.sh in release"]
+fn listing_a_million_keys_stalls_no_writer() {
+    const KEYS: usize = 1_000_000;
+    let node = Node::alone(&[("MAX_STORE_BYTES", "1GiB")]);
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    let mut client = node.client();
+    for batch in 0..KEYS / 10_000 {
+        let pairs: Vec<String> =
+            (0..10_000).map(|index| format!("key-{:07}=v", batch * 10_000 + index)).collect();
+        let answer = client.request("POST", "/map", &form, pairs.join("&").as_bytes());
+        assert_eq!(answer.status, 204);
+    }
+    assert_eq!(node.count("keys"), KEYS as u64);
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let (lists, mut latencies) = std::thread::scope(|scope| {
+        let lists = scope.spawn(|| {
+            let mut client = node.client();
+            let mut lists = 0;
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                let page = client.get("/keys?prefix=key-05&limit=10000");
+                assert_eq!(page.text().lines().count(), 10_000);
+                lists += 1;
+            }
+            lists
+        });
+        let mut client = node.client();
+        let latencies: Vec<Duration> = (0..3_000)
+            .map(|_| {
+                let began = Instant::now();
+                assert_eq!(client.put("/map?k=key-0500000", b"w").status, 204);
+                began.elapsed()
+            })
+            .collect();
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        (lists.join().unwrap(), latencies)
+    });
+    latencies.sort();
+    let (median, p99) = (latencies[1_500], latencies[2_970]);
+    println!("beside {lists} lists a PUT takes {median:?}, p99 {p99:?}");
+    assert!(lists > 0, "there was a list beside them");
+    // A list takes more than 100 ms.
+    assert!(p99 < Duration::from_millis(30), "{p99:?}");
+}
