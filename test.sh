@@ -67,7 +67,7 @@ else
 fi
 
 # Nodes in network namespaces of their own.
-if [ "$(id -u)" = 0 ] && command -v ip ethtool mount >/dev/null; then
+if [ "$(id -u)" = 0 ] && type ip ethtool mount >/dev/null 2>&1; then
     step "faults" "${faults[@]}" --short
 else
     skip "faults" "they need root, ip, ethtool and mount (Debian: iproute2 ethtool mount)"

@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 /// How many changes are remembered: more than come while a request is looked at.
 pub const MAX_CHANGES: usize = 4096;
 
+/// How many bytes of keys are remembered.
+pub const MAX_CHANGED_BYTES: usize = 256 * 1024;
+
 /// Counts changes, and remembers the keys of the last ones while somebody waits.
 ///
 /// Who waits takes the count, looks at the map, and asks later what has changed since: whatever
@@ -16,6 +19,7 @@ pub struct Changes {
     is_watched: bool,
     /// The keys of the last ones, the latest last.
     keys: VecDeque<Box<str>>,
+    bytes: usize,
 }
 
 impl Changes {
@@ -23,10 +27,11 @@ impl Changes {
     pub fn note(&mut self, key: &str) {
         self.count += 1;
         if self.is_watched {
-            if self.keys.len() == MAX_CHANGES {
-                self.keys.pop_front();
-            }
+            self.bytes += key.len();
             self.keys.push_back(key.into());
+            while self.keys.len() > MAX_CHANGES || self.bytes > MAX_CHANGED_BYTES {
+                self.bytes -= self.keys.pop_front().map_or(0, |key| key.len());
+            }
         }
     }
 
@@ -40,6 +45,7 @@ impl Changes {
     pub fn unwatch(&mut self) {
         self.is_watched = false;
         self.keys = VecDeque::new();
+        self.bytes = 0;
     }
 
     /// Whether keys are remembered.
@@ -96,6 +102,11 @@ mod tests {
             changes.note(&number.to_string());
         }
         assert_eq!(since(&changes, 0), None);
+        let mut long = Changes::default();
+        let _ = long.watch();
+        (0..5).for_each(|_| long.note(&"k".repeat(MAX_CHANGED_BYTES / 4)));
+        assert_eq!(since(&long, 1).map(|keys| keys.len()), Some(4), "in bytes too");
+        assert_eq!(since(&long, 0), None);
         assert_eq!(since(&changes, 1).map(|keys| (keys.len(), keys[0])), Some((MAX_CHANGES, "1")));
     }
 }

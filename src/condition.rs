@@ -63,16 +63,21 @@ impl Tags {
             return Some(Self::Any);
         }
         let mut tags = Vec::new();
-        loop {
+        while !text.is_empty() {
+            // An element of a list may be empty (RFC 9110, section 5.6.1.2).
+            if let Some(rest) = text.strip_prefix(',') {
+                text = rest.trim_start();
+                continue;
+            }
             let strong = text.strip_prefix("W/");
             let (opaque, rest) = strong.unwrap_or(text).strip_prefix('"')?.split_once('"')?;
             tags.push(Tag { opaque: opaque.to_owned(), is_weak: strong.is_some() });
-            match rest.trim_start().strip_prefix(',') {
-                Some(more) => text = more.trim_start(),
-                None if rest.trim_start().is_empty() => return Some(Self::OneOf(tags)),
-                None => return None,
+            text = rest.trim_start();
+            if !text.is_empty() && !text.starts_with(',') {
+                return None;
             }
         }
+        (!tags.is_empty()).then_some(Self::OneOf(tags))
     }
 
     fn include(&self, tag: Option<&str>, counts: impl Fn(&Tag) -> bool) -> bool {
@@ -91,6 +96,7 @@ impl Tags {
 /// header without anything that does is one that says nothing.
 fn preference(accept: &str, media_type: &str) -> u32 {
     let (mut best, mut is_known) = (None, false);
+    let media_type = media_type.split(';').next().unwrap_or_default();
     let class = media_type.split('/').next().unwrap_or_default();
     for range in accept.split(',') {
         let mut parts = range.split(';').map(str::trim);
@@ -155,11 +161,12 @@ mod tests {
             ("\"b\", W/\"c\" ,\"a\"", Some("a"), true, true),
             ("\"a,b\"", Some("a,b"), true, true),
             ("\"\"", Some(""), true, true),
+            (",\"b\",, \"a\",", Some("a"), true, true),
         ] {
             assert_eq!(knows(header, tag), Some(known), "{header}");
             assert_eq!(matches(header, tag), Some(matched), "{header}");
         }
-        for bad in ["", "a", "\"a", "a\"", "\"a\" \"b\"", "\"a\",", "w/\"a\"", "*, \"a\"", "'a'"] {
+        for bad in ["", "a", "\"a", "a\"", "\"a\" \"b\"", ",", "w/\"a\"", "*, \"a\"", "'a'"] {
             assert_eq!(knows(bad, None), None, "{bad}");
             assert_eq!(matches(bad, None), None, "{bad}");
         }
@@ -169,11 +176,12 @@ mod tests {
 
     #[test]
     fn the_preferred_form_is_found() {
-        const FIRST: &str = "text/plain";
+        const FIRST: &str = "text/plain; charset=UTF-8";
         const SECOND: &str = "application/json";
         for (accept, wanted) in [
             ("", Some(false)),
             ("*/*", Some(false)),
+            ("text/plain", Some(false)),
             ("application/json", Some(true)),
             ("Application/JSON; charset=utf-8", Some(true)),
             ("application/json, text/plain, */*", Some(false)),

@@ -68,7 +68,7 @@ pub fn serve(config: Config) -> Result<(), CannotServe> {
     keep_alive("resolve", move || resolve(&resolving))?;
 
     let why = loop {
-        if let Some(signal) = signals.wait(Some(LOOK_WITHIN)) {
+        if let Some(signal) = signals.wait(LOOK_WITHIN) {
             break signal;
         }
         // Alone we would come back with an empty map.
@@ -86,7 +86,7 @@ pub fn serve(config: Config) -> Result<(), CannotServe> {
             log::warn!("left without a peer's word that it has everything (DRAIN_TIMEOUT)");
             return Ok(());
         }
-        if signals.wait(Some(left.min(LOOK_EVERY))).is_some() {
+        if signals.wait(left.min(LOOK_EVERY)).is_some() {
             log::warn!("second signal: leaving at once");
             return Ok(());
         }

@@ -113,7 +113,7 @@ fn watch(sidecars: &mut [Sidecar], all: &[String], signals: &Signals) -> io::Res
     let mut agreed: Option<State> = None;
     // When all were last seen to agree: what differs now was written after that.
     let mut agreed_at = began;
-    while signals.wait(Some(LOOK_EVERY)).is_none() {
+    while signals.wait(LOOK_EVERY).is_none() {
         let look_at = Instant::now();
         let say = |text: &str| println!("{:5} ms  {text}", began.elapsed().as_millis());
         let mut states = Vec::new();

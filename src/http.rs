@@ -5,7 +5,7 @@
 //! slow one keeps nobody waiting.
 
 use crate::answer;
-use crate::api::{self, Response};
+use crate::api::Response;
 use crate::body::{self, MAX_DISCARDED_BYTES, TOO_SLOW, UPLOAD_TIMEOUT};
 use crate::crew::Crew;
 use crate::daemon::{CannotServe, keep_alive};
@@ -228,16 +228,18 @@ impl Front {
 
     /// Takes the requests that came to former servers, until none of their connections can be left.
     fn take_from_former(self: &Arc<Self>) {
+        let mut taken = Vec::new();
         lock(&self.former).retain_mut(|(server, last)| {
             while let Ok(Some(request)) = server.try_recv() {
                 *last = Instant::now();
-                let front = self.clone();
-                if let Some(request) = self.enter(request) {
-                    self.wakers.hand(move || front.serve(request, |it| front.answer(it)));
-                }
+                taken.extend(self.enter(request));
             }
             last.elapsed() < READ_TIMEOUT + UPLOAD_TIMEOUT
         });
+        for request in taken {
+            let front = self.clone();
+            self.wakers.hand(move || front.serve(request, |request| front.answer(request)));
+        }
     }
 
     /// Keeps tiny_http going: see [`KNOCK_EVERY`] and [`MAX_KNOCKS_UNANSWERED`].
@@ -338,7 +340,14 @@ impl Front {
             let open = self.door.connections();
             move |waiting: &Waiting| open.lack(waiting.request.remote_addr())
         };
-        match self.waits.add(Wait { request, interest, seen, until }, look) {
+        let (added, gone) = self.waits.add(Wait { request, interest, seen, until }, look);
+        for Waiting { front, request, .. } in gone {
+            front.serve(request, |request| {
+                drop(request);
+                Fate::Answered
+            });
+        }
+        match added {
             Ok(()) => Fate::Elsewhere,
             // There are too many already. A write is done all the same.
             Err(Waiting {
@@ -471,8 +480,9 @@ impl Front {
         self.count(&response);
         let client = request.remote_addr().copied();
         let is_head = *request.method() == Method::Head;
-        let closes =
-            header(&request, "Connection").any(|value| value.eq_ignore_ascii_case("close"));
+        // On a closed lane nothing more is carried out: the client had better open a new one.
+        let closes = client.is_some_and(|client| self.lanes.is_closed(client))
+            || header(&request, "Connection").any(|value| value.eq_ignore_ascii_case("close"));
         let bytes = answer::encode(&response, reason(&response), is_head, closes);
         let mut writer = request.into_writer();
         // A client that is gone needs no answer.
@@ -567,9 +577,12 @@ fn ambiguity(request: &Request) -> Option<&'static str> {
 
 /// The answer as tiny_http writes it: it has ways of ending a request that are not open to others.
 fn plain(response: &Response) -> tiny_http::Response<io::Cursor<Vec<u8>>> {
-    let content_type = tiny_http::Header::from_bytes(&b"Content-Type"[..], api::PLAIN_TEXT)
-        .expect("a constant that is a valid header");
-    tiny_http::Response::from_data(response.body.clone())
-        .with_status_code(StatusCode(response.status))
-        .with_header(content_type)
+    let mut plain = tiny_http::Response::from_data(response.body.clone())
+        .with_status_code(StatusCode(response.status));
+    let headers = [("Content-Type", response.content_type), ("Allow", response.allow)];
+    for (name, value) in headers {
+        let header = value.map(|value| tiny_http::Header::from_bytes(name, value));
+        header.into_iter().flatten().for_each(|header| plain.add_header(header));
+    }
+    plain
 }

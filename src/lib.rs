@@ -4,7 +4,7 @@
 //! through DNS and gossip. Writes are local and never wait for others, every pod has the whole map,
 //! and the greatest version of each key wins everywhere. There is no quorum, no leader and no disk.
 //!
-//! The modules are listed in the order in which they are best read. Up to [`api`] they are the
+//! The modules are listed in the order in which they are best read. Up to [`request`] they are the
 //! *core*: pure code that takes messages, time and randomness as arguments and gives messages back.
 //! It opens no socket, starts no thread and reads no clock; a test holds it to that. The simulator
 //! in `tests/simulator` runs the very code that ships. From [`config`] on it is the *shell*, which

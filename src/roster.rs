@@ -105,9 +105,18 @@ impl Roster {
         }
     }
 
-    /// How many others have confirmed to have the first `writes` of our writes.
+    /// How many others have confirmed to have the first `writes` of our writes, each address
+    /// counted once, for whoever answered there last: a process that was started anew is not one
+    /// more.
     pub fn confirmations(&self, writes: u64) -> usize {
-        self.nodes.iter().filter(|meeting| meeting.confirmed >= writes).count()
+        let mut have: Vec<u32> = Vec::new();
+        for node in self.places.iter().filter_map(|place| place.node) {
+            let has = |meeting: &Meeting| meeting.node == node && meeting.confirmed >= writes;
+            if self.nodes.iter().any(has) && !have.contains(&node) {
+                have.push(node);
+            }
+        }
+        have.len()
     }
 
     /// One line for each address, or JSON.

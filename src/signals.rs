@@ -26,10 +26,10 @@ impl Signals {
         Ok(Self { pipe, latest })
     }
 
-    /// The name of the next one, if it comes within that time, or however long it takes.
-    pub fn wait(&self, limit: Option<Duration>) -> Option<&'static str> {
+    /// The name of the next one, if it comes within that time.
+    pub fn wait(&self, limit: Duration) -> Option<&'static str> {
         // Zero would be refused.
-        let limit = limit.map(|limit| limit.max(Duration::from_millis(1)));
+        let limit = Some(limit.max(Duration::from_millis(1)));
         loop {
             let outcome =
                 self.pipe.set_read_timeout(limit).and_then(|()| (&self.pipe).read(&mut [0]));

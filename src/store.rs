@@ -166,9 +166,19 @@ impl Store {
 
     /// Writes a value, which is gone again after `ttl_ms` if that is given.
     pub fn put(&mut self, key: &str, value: Box<[u8]>, ttl_ms: Option<u64>, wall_ms: u64) -> Put {
+        self.write(key, value, ttl_ms, wall_ms, self.limits.max_store_bytes)
+    }
+
+    fn write(
+        &mut self,
+        key: &str,
+        value: Box<[u8]>,
+        ttl_ms: Option<u64>,
+        wall_ms: u64,
+        max_bytes: u64,
+    ) -> Put {
         let now_ms = self.now_ms(wall_ms);
         let expires_ms = ttl_ms.map(|ttl_ms| now_ms.saturating_add(ttl_ms).min(END_OF_TIME_MS - 1));
-        let max_bytes = self.limits.max_store_bytes;
         let old = self.update(key, |current, clock, stored| {
             let before = current.map_or(0, |entry| cost(key, entry));
             let bytes = stored - before + price(key, value.len(), ttl_ms.is_some());
@@ -204,7 +214,8 @@ impl Store {
             return Err(Put::Full);
         }
         for (key, value) in pairs {
-            match self.put(&key, value, ttl_ms, wall_ms) {
+            // The sum is within the limit, though on the way to it it may be above.
+            match self.write(&key, value, ttl_ms, wall_ms, u64::MAX) {
                 Put::Created(_) | Put::Replaced(_) => {}
                 refused => return Err(refused),
             }

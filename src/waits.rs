@@ -61,27 +61,37 @@ impl<R> Waits<R> {
         Self { node, waiting: Mutex::default() }
     }
 
-    /// Has a request wait; gives it back if there are too many already. Those whose client is gone
-    /// are given up then; `look` gives what tells them.
-    pub fn add<F: Fn(&R) -> bool>(&self, wait: Wait<R>, look: impl FnOnce() -> F) -> Result<(), R> {
+    /// Has a request wait, or gives it back if there are too many already. Those whose client is
+    /// gone make room then, and are given back as well; `look` gives what tells them.
+    pub fn add<F: Fn(&R) -> bool>(
+        &self,
+        wait: Wait<R>,
+        look: impl FnOnce() -> F,
+    ) -> (Result<(), R>, Vec<R>) {
         let mut waiting = self.waiting();
+        let mut gone = Vec::new();
         if waiting.len() >= MAX_WAITS {
             let is_gone = look();
-            waiting.retain(|wait| !is_gone(&wait.request));
+            let (left, here) = std::mem::take(&mut *waiting)
+                .into_iter()
+                .partition::<Vec<_>, _>(|wait| is_gone(&wait.request));
+            *waiting = here;
+            gone.extend(left.into_iter().map(|wait| wait.request));
         }
         if waiting.len() >= MAX_WAITS {
-            return Err(wait.request);
+            return (Err(wait.request), gone);
         }
         let is_write = matches!(wait.interest, Interest::Replicas { .. });
+        let is_first = is_write && self.node.unconfirmed.load(Relaxed) == 0;
         waiting.push(wait);
         self.count(&waiting);
         drop(waiting);
-        if is_write {
+        if is_first {
             // The gossip thread goes and looks for them.
             self.node.events.send(Event::Seek);
         }
         self.node.look_for_changes();
-        Ok(())
+        (Ok(()), gone)
     }
 
     /// Passes on whatever may have come to its end, for ever. What it waited for may turn out not
@@ -107,6 +117,8 @@ impl<R> Waits<R> {
             return (Vec::new(), None);
         }
         store.collect(wall_ms());
+        // Nobody may have waited when the last one of them came.
+        let _ = store.changes_mut().watch();
         let changes = store.changes();
         let now = Instant::now();
         let mut ended = Vec::new();

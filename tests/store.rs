@@ -544,3 +544,18 @@ fn the_seed_of_the_hash_maps_shows_nowhere() {
         assert_eq!(one.entries(shard, |_| true), other.entries(shard, |_| true));
     }
 }
+
+#[test]
+fn many_values_are_written_if_their_sum_fits_whatever_it_is_on_the_way() {
+    let mut store = store_with_quota(3_000);
+    assert!(matches!(store.put("b", [0; 2500].into(), None, WALL_MS), Put::Created(_)));
+    let pair = |key: &str, bytes: usize| (key.to_owned(), vec![1; bytes].into_boxed_slice());
+    let before = contents(&store);
+    let too_much = vec![pair("x", 1), pair("a", 1000), pair("b", 2000)];
+    assert_eq!(store.put_all(too_much, None, WALL_MS), Err(Put::Full));
+    assert_eq!(contents(&store), before);
+    let fits = vec![pair("x", 1), pair("a", 1000), pair("b", 1)];
+    assert_eq!(store.put_all(fits, None, WALL_MS), Ok(()));
+    assert_eq!((store.live(), store.get("b", WALL_MS)), (3, Some(&[1][..])));
+    assert_in_step(&store);
+}

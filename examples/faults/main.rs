@@ -194,8 +194,10 @@ fn watch_signals(interrupted: &Arc<AtomicBool>) {
         Ok(signals) => {
             let interrupted = interrupted.clone();
             std::thread::spawn(move || {
-                while signals.wait(None).is_some() {
-                    interrupted.store(true, Relaxed);
+                loop {
+                    if signals.wait(std::time::Duration::from_secs(1)).is_some() {
+                        interrupted.store(true, Relaxed);
+                    }
                 }
             });
         }
