@@ -73,6 +73,12 @@ else
     skip "faults" "they need root, ip, ethtool and mount (Debian: iproute2 ethtool mount)"
 fi
 
+if command -v g++ >/dev/null || command -v clang++ >/dev/null; then
+    step "fuzzing, a minute each" fuzz/run.sh 60
+else
+    skip "fuzzing" "there is no C++ compiler (g++ or clang++)"
+fi
+
 if command -v kubernetes-validate >/dev/null; then
     for version in 1.29 1.32 1.37; do
         step "k8s-deploy.yaml for Kubernetes $version" kubernetes-validate --strict -k $version k8s-deploy.yaml

@@ -282,7 +282,7 @@ impl Simulator {
         let record = match &message {
             Message::Record(record) => {
                 self.oracle.check_record(record);
-                Some((record.key.clone(), record.entry.version))
+                Some(record.clone())
             }
             _ => None,
         };
@@ -290,19 +290,21 @@ impl Simulator {
             store.entry(key).map(|entry| entry.version)
         };
         let store = &mut self.nodes[node].store;
-        let before = record.as_ref().and_then(|(key, _)| version_of(key, store));
+        let before = record.as_ref().and_then(|record| version_of(&record.key, store));
         let forgotten = exchange.summary().forgotten;
         let next = exchange.receive(store, message, wall_ms);
-        let after = record.as_ref().and_then(|(key, _)| version_of(key, store));
+        let after = record.as_ref().and_then(|record| version_of(&record.key, store));
         self.take_note_of_forgotten(node, exchange.summary().forgotten - forgotten);
-        if let Some((key, version)) = record {
+        if let Some(record) = record {
+            let (key, version) = (&record.key, record.entry.version);
             assert_eq!(
                 after,
                 before.max(Some(version).filter(|_| after.is_some())),
                 "node {node} merged {key} {version} into {before:?}"
             );
             if after != before {
-                self.holds(node, &key, version);
+                self.check_taken(node, &record);
+                self.holds(node, key, version);
             }
         }
         next

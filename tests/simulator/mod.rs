@@ -11,13 +11,13 @@ mod conversation;
 mod faults;
 mod node;
 mod oracle;
+mod workload;
 
 pub use faults::Chaos;
 pub use node::Node;
 pub use oracle::Oracle;
 
 use conversation::{Conversation, Side};
-use gossip_sidecar::store::Put;
 use siphasher::sip::SipHasher13;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -74,6 +74,10 @@ pub struct Settings {
     pub writes_a_second: f64,
     /// The share of writes that are deletions.
     pub deletes: f64,
+    /// The share of the other writes whose value expires.
+    pub expiring: f64,
+    /// For how long such a value is there.
+    pub ttl_ms: (u64, u64),
     /// How many different keys are written.
     pub keys: u32,
     /// The chance of a local write between two steps of a conversation's turn.
@@ -98,6 +102,8 @@ impl Default for Settings {
             knows_own_address: true,
             writes_a_second: 0.0,
             deletes: 0.2,
+            expiring: 0.0,
+            ttl_ms: (1, 20_000),
             keys: 64,
             write_between_steps: 0.0,
             chaos: None,
@@ -134,8 +140,16 @@ pub struct Counters {
     pub writes: u64,
     /// Local deletions.
     pub deletes: u64,
+    /// Local writes in the place of a value.
+    pub overwrites: u64,
+    /// Local writes of values that expire.
+    pub expiring: u64,
     /// Local writes between two steps of one turn.
     pub writes_between_steps: u64,
+    /// Values that became tombstones since their time was up.
+    pub expired: u64,
+    /// Those of them that came so late that they were never a value there.
+    pub expired_on_the_way: u64,
     /// Tombstones collected.
     pub collected: u64,
     /// Entries forgotten since they were deleted while their holder was cut off.
@@ -156,6 +170,40 @@ pub struct Counters {
     pub clock_freezes: u64,
     /// Look-ups that failed.
     pub failed_look_ups: u64,
+}
+
+impl Counters {
+    /// What went wrong in the world, by name, for tests to demand that it did.
+    pub fn faults(&self) -> [(&'static str, u64); 17] {
+        [
+            ("unreachable", self.unreachable),
+            ("cut between turns", self.cut_between_turns),
+            ("cut within a turn", self.cut_within_turn),
+            ("cut silently", self.cut_silently),
+            ("cut by a partition", self.cut_by_partition),
+            ("cut by a death", self.cut_by_death),
+            ("deletes", self.deletes),
+            ("writes between steps", self.writes_between_steps),
+            ("restarts", self.restarts),
+            ("replacements", self.replacements),
+            ("partitions", self.partitions),
+            ("one-way cuts", self.one_way_cuts),
+            ("heals", self.heals),
+            ("clock jumps", self.clock_jumps),
+            ("clock freezes", self.clock_freezes),
+            ("failed look-ups", self.failed_look_ups),
+            ("overwrites", self.overwrites),
+        ]
+    }
+
+    /// What became of values that expire.
+    pub fn expiries(&self) -> [(&'static str, u64); 3] {
+        [
+            ("values that expire", self.expiring),
+            ("values expired", self.expired),
+            ("values expired on the way", self.expired_on_the_way),
+        ]
+    }
 }
 
 /// Everything that can happen.
@@ -471,91 +519,6 @@ impl Simulator {
             }
         }
         answer
-    }
-
-    /// Starts or stops the writers.
-    pub fn set_writing(&mut self, writing: bool) {
-        let had_writers =
-            std::mem::replace(&mut self.writing, writing && self.settings.writes_a_second > 0.0);
-        if self.writing && !had_writers {
-            self.schedule(0, Event::Write);
-        }
-    }
-
-    fn write_somewhere(&mut self) {
-        if !self.writing {
-            return;
-        }
-        let gap_us = 2_000_000.0 / self.settings.writes_a_second * self.rng.f64();
-        self.schedule(1 + gap_us as u64, Event::Write);
-        let node = self.rng.usize(..self.nodes.len());
-        if self.nodes[node].is_up {
-            self.write_at(node);
-        }
-    }
-
-    /// One write of the random workload.
-    fn write_at(&mut self, node: usize) {
-        let key = format!("key {}", self.rng.u32(..self.settings.keys));
-        if self.chance(self.settings.deletes) {
-            self.delete(node, &key);
-        } else {
-            let value = format!("{key} by {node} at {} µs", self.now_us);
-            self.put(node, &key, value.as_bytes());
-        }
-    }
-
-    /// A local write, acknowledged as soon as it is made.
-    pub fn put(&mut self, node: usize, key: &str, value: &[u8]) {
-        let wall_ms = self.wall_ms(node);
-        let before = self.nodes[node].store.entry(key).map(|entry| entry.version);
-        let verdict = self.nodes[node].store.put(key, value.into(), None, wall_ms);
-        let (Put::Created(version) | Put::Replaced(version)) = verdict else {
-            panic!("node {node} refused a write: {verdict:?}");
-        };
-        assert!(Some(version) > before, "node {node}: a write lost against what it replaced");
-        self.counters.writes += 1;
-        self.oracle.wrote(key, version, Some(value));
-        self.holds(node, key, version);
-        self.wrote(node);
-    }
-
-    /// A local deletion, if the key has a value there.
-    pub fn delete(&mut self, node: usize, key: &str) {
-        let wall_ms = self.wall_ms(node);
-        let before = self.nodes[node].store.entry(key).map(|entry| entry.version);
-        if let Some(version) = self.nodes[node].store.delete(key, wall_ms) {
-            assert!(Some(version) > before, "node {node}: a deletion lost against the value");
-            self.counters.writes += 1;
-            self.counters.deletes += 1;
-            self.oracle.wrote(key, version, None);
-            self.holds(node, key, version);
-            self.wrote(node);
-        }
-    }
-
-    /// Writes something new, and notes from now on when each node learns of it.
-    pub fn put_and_watch(&mut self, node: usize, key: &str) {
-        self.learned_at_us.clear();
-        self.put(node, key, format!("news at {} µs", self.now_us).as_bytes());
-        let version = self.nodes[node].store.entry(key).expect("it was just written").version;
-        self.watched = Some((key.to_owned(), version));
-        self.learned_at_us.push(self.now_us);
-    }
-
-    /// A node has come to hold a version of a key.
-    fn holds(&mut self, node: usize, key: &str, version: gossip_sidecar::version::Version) {
-        self.nodes[node].held.insert(key.to_owned(), version);
-        if self.watched.as_ref().is_some_and(|(name, watched)| name == key && *watched == version) {
-            self.learned_at_us.push(self.now_us);
-        }
-    }
-
-    fn wrote(&mut self, node: usize) {
-        // As in the shell: one word does for all writes that come while a call is made.
-        if self.settings.eager && !std::mem::replace(&mut self.nodes[node].wrote, true) {
-            self.tell(node, node::Told::Wrote);
-        }
     }
 
     fn wall_ms(&self, node: usize) -> u64 {

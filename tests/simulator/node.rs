@@ -37,6 +37,15 @@ pub(super) enum Told {
     Reached(u32),
 }
 
+/// What a node has of a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// Of the entry.
+    pub version: Version,
+    /// Whether it is no tombstone.
+    pub is_value: bool,
+}
+
 /// One node.
 pub struct Node {
     /// Whether the process runs.
@@ -53,7 +62,7 @@ pub struct Node {
     pub calls: u64,
     /// What it should hold, by what was written and merged here: kept apart from the store, to
     /// check that.
-    pub held: BTreeMap<String, Version>,
+    pub held: BTreeMap<String, Held>,
     pub(super) gossip: Gossip<u32>,
     pub(super) started_us: u64,
     /// When it last met a peer, by its own clock.
@@ -156,8 +165,7 @@ impl Simulator {
             }
             let collected = it.store.collect(it.wall.ms(now_us));
             if collected > 0 {
-                self.counters.collected += collected as u64;
-                self.forget_held(node);
+                self.check_collected(node, collected);
             }
             let it = &mut self.nodes[node];
             it.wait += 1;

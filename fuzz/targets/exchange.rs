@@ -1,0 +1,182 @@
+//! A conversation with a peer that says anything at all, in either role.
+#![no_main]
+
+use gossip_sidecar::entry::{Entry, Record};
+use gossip_sidecar::exchange::{Exchange, FULL_TURN_BYTES, Identity, MAX_TURNS, Next};
+use gossip_sidecar::gossip::Duty;
+use gossip_sidecar::message::Message;
+use gossip_sidecar::store::{MAX_COLLECTED_AT_ONCE, Store};
+use gossip_sidecar::version::{MAX_CLOCK_LEAD_MS, Version};
+use gossip_sidecar_fuzz::{WALL_MS, assert_in_step, contents, peak_bytes, store};
+use libfuzzer_sys::fuzz_target;
+use std::collections::BTreeMap;
+
+/// No turn of these small stores' comes near to it.
+const MOST_TURN_BYTES: usize = FULL_TURN_BYTES / 2;
+
+/// Keys that we may have; every fifth is deleted, and every seventh expires.
+const OUR_KEYS: [usize; 4] = [0, 4, 13, 150];
+
+/// What the first byte says of us.
+struct Scene {
+    we_call: bool,
+    we_were_cut_off: bool,
+    keys: usize,
+}
+
+impl Scene {
+    fn new(byte: u8) -> Self {
+        let keys = OUR_KEYS[usize::from(byte >> 2 & 3)];
+        Self { we_call: byte & 1 > 0, we_were_cut_off: byte & 2 > 0, keys }
+    }
+
+    fn identity(&self) -> Identity {
+        let cut_ms = self.we_were_cut_off.then_some(WALL_MS - 3_600_000);
+        Identity { cluster: "default".into(), since_ms: WALL_MS - 7_200_000, cut_ms }
+    }
+
+    fn store(&self, node: u32) -> Store {
+        let mut store = store(node);
+        for number in 0..self.keys {
+            let version = Version::new(WALL_MS - 7_200_000 + number as u64, 0, 9);
+            let entry = match number {
+                _ if number % 5 == 4 => Entry::tombstone(version),
+                _ if number % 7 == 6 => Entry::new(version, *b"v", Some(WALL_MS + 30_000)),
+                _ => Entry::lasting(version, *b"v"),
+            };
+            let _ = store.merge(Record { key: format!("key-{number}").into(), entry }, WALL_MS);
+        }
+        store
+    }
+}
+
+/// Our turn, and what must be so of each.
+fn speak(exchange: &mut Exchange, store: &mut Store) -> bool {
+    let sent = exchange.summary().sent;
+    let count = store.root().count as u64;
+    let turn = loop {
+        if let Some(turn) = exchange.reply(store) {
+            break turn;
+        }
+    };
+    assert!(turn.bytes.len() < MOST_TURN_BYTES, "a turn of {} bytes", turn.bytes.len());
+    assert!(exchange.summary().sent - sent <= count, "a record is sent once a turn");
+    let mut said = &turn.bytes[..];
+    while !said.is_empty() {
+        let message = Message::read(&mut said);
+        assert!(message.is_ok(), "we said what nobody can read: {message:?}");
+    }
+    turn.last
+}
+
+/// Listens to the end, and gives all records that came.
+fn converse(scene: &Scene, store: &mut Store, mut input: &[u8]) -> Vec<Record> {
+    let mut records = Vec::new();
+    let mut turns = 0;
+    let mut exchange = if scene.we_call {
+        let duty = Some(Duty { wave: 1, span: 3 });
+        let mut exchange = Exchange::call(scene.identity(), store, WALL_MS, duty);
+        assert!(!speak(&mut exchange, store));
+        exchange
+    } else {
+        Exchange::answer(scene.identity())
+    };
+    while let Ok(message) = Message::read(&mut input) {
+        if let Message::Record(record) = &message {
+            records.push(record.clone());
+        }
+        match exchange.receive(store, message, WALL_MS) {
+            Ok(Next::Listen) => {}
+            Ok(Next::Speak) => {
+                turns += 1;
+                assert!(turns <= MAX_TURNS, "it goes on and on");
+                if speak(&mut exchange, store) {
+                    break;
+                }
+            }
+            Ok(Next::Over) | Err(_) => break,
+        }
+    }
+    records
+}
+
+/// Whether an entry is this one or, since that has expired, its tombstone.
+fn is_of(entry: &Entry, given: &Entry) -> bool {
+    entry == given || (*entry == Entry::tombstone(given.version) && given.expires_ms().is_some())
+}
+
+fn check(scene: &Scene, before: &BTreeMap<Box<str>, Entry>, records: &[Record], ours: &Store) {
+    let after = contents(ours);
+    for (key, old) in before {
+        let is_kept = after.get(key).is_some_and(|new| new.version >= old.version);
+        assert!(is_kept || (scene.we_were_cut_off && !after.contains_key(key)), "{key} is lost");
+    }
+    for (key, new) in &after {
+        let given = records.iter().filter(|record| record.key == *key).map(|record| &record.entry);
+        let is_known = before.get(key).into_iter().chain(given).any(|entry| is_of(new, entry));
+        assert!(is_known, "{key}: nobody said {new:?}");
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((first, input)) = bytes.split_first() else { return };
+    let scene = Scene::new(*first);
+    let mut ours = scene.store(1);
+    let before = contents(&ours);
+    let (peak_bytes, records) = peak_bytes(|| converse(&scene, &mut ours, input));
+    assert!(peak_bytes < (4 << 20) + 64 * input.len(), "{peak_bytes} bytes");
+    assert_in_step(&ours);
+    check(&scene, &before, &records, &ours);
+
+    // One peer alone may slow our time, never hasten it, and moves our versions only so far.
+    assert!(ours.now_ms(WALL_MS) <= WALL_MS, "the peer has set our clock ahead");
+    let _ = ours.put("a key that nobody has had before", Box::default(), None, WALL_MS);
+    let own = ours.entry("a key that nobody has had before").expect("it was just written");
+    assert!(own.version.ms() <= WALL_MS + MAX_CLOCK_LEAD_MS + 1, "{}", own.version);
+
+    // What the peer has told can be told to others. Theirs are the same clocks, for a tombstone
+    // that is past its time by one side's alone is not taken.
+    let mut other = store(2);
+    if !records.is_empty() {
+        honest(&mut other, &mut ours);
+        honest(&mut other, &mut ours);
+    }
+    while ours.collect(WALL_MS) == MAX_COLLECTED_AT_ONCE {}
+    let _ = other.collect(WALL_MS);
+    assert_in_step(&ours);
+    assert!(records.is_empty() || other.root() == ours.root(), "they are not made equal");
+});
+
+/// A conversation of two that keep to the protocol: after it, each has what the other had.
+fn honest(caller: &mut Store, called: &mut Store) {
+    let me = || Identity { cluster: "default".into(), since_ms: 0, cut_ms: None };
+    let mut asking = Exchange::call(me(), caller, WALL_MS, None);
+    let mut answering = Exchange::answer(me());
+    loop {
+        for is_callers in [true, false] {
+            let (speaker, from) = if is_callers {
+                (&mut asking, &mut *caller)
+            } else {
+                (&mut answering, &mut *called)
+            };
+            let turn = loop {
+                if let Some(turn) = speaker.reply(from) {
+                    break turn;
+                }
+            };
+            let (listener, to) = if is_callers {
+                (&mut answering, &mut *called)
+            } else {
+                (&mut asking, &mut *caller)
+            };
+            let mut input = &turn.bytes[..];
+            while !input.is_empty() {
+                let message = Message::read(&mut input).expect("what one says the other reads");
+                let next = listener.receive(to, message, WALL_MS);
+                if next.expect("nobody is refused") == Next::Over {
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! A request of any method, target, headers and body: planned or refused in one line, and carried
+//! out. The input is read as an HTTP request is, by lines.
+#![no_main]
+
+use gossip_sidecar::api::{self, PLAIN_TEXT, Response, Shape};
+use gossip_sidecar::condition::Conditions;
+use gossip_sidecar::listing::MAX_PAGE_KEYS;
+use gossip_sidecar::request::{
+    Head, MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, Plan, Replicas, form, plan,
+};
+use gossip_sidecar::store::{SHARDS, Store};
+use gossip_sidecar_fuzz::{WALL_MS, assert_in_step, store};
+use libfuzzer_sys::fuzz_target;
+
+/// As `MAX_KEY_BYTES`, but reached.
+const MOST_KEY_BYTES: usize = 40;
+
+/// An error says in one line what was wrong.
+fn check_refusal(refusal: &Response) {
+    let text = std::str::from_utf8(&refusal.body).expect("an error is text");
+    assert!((400..500).contains(&refusal.status) || refusal.status == 507, "{refusal:?}");
+    assert_eq!(refusal.content_type, Some(PLAIN_TEXT));
+    assert!(text.len() < 300 && text.strip_suffix('\n').is_some_and(|line| !line.is_empty()));
+    assert_eq!(text.find(char::is_control), Some(text.len() - 1), "more than a line: {text:?}");
+    assert_eq!(refusal.allow.is_some(), refusal.status == 405);
+}
+
+fn encoded(key: &str) -> String {
+    let mut text = String::new();
+    api::encode(&mut text, key);
+    assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte)));
+    text
+}
+
+/// A key that was taken can be written so that it comes out as the same.
+fn check_key(key: &str) {
+    assert!(key.len() <= MOST_KEY_BYTES, "{} bytes", key.len());
+    let targets = [format!("/map?k={}", encoded(key)), format!("/map/{}", encoded(key))];
+    // `/map/` is `/map`: the empty key has only its place in the query.
+    for target in targets.iter().take(if key.is_empty() { 1 } else { 2 }) {
+        let head = Head { method: "GET", target, header: &|_| None };
+        match plan(&head, MOST_KEY_BYTES) {
+            Ok(Plan::Get { keys, .. }) => assert_eq!(keys, [key], "{target}"),
+            other => panic!("{target}: {other:?}"),
+        }
+    }
+}
+
+fn check_keys(keys: &[String], conditions: &Conditions) {
+    assert!(!keys.is_empty() && (keys.len() == 1 || conditions.is_empty()));
+    keys.iter().for_each(|key| check_key(key));
+}
+
+fn check_times(ttl_ms: Option<u64>, wait_ms: Option<u64>, replicas: Option<Replicas>) {
+    assert!(ttl_ms.is_none_or(|ttl_ms| (1..=MAX_TTL_MS).contains(&ttl_ms)));
+    let wait_ms = wait_ms.or(replicas.map(|replicas| replicas.wait_ms));
+    assert!(wait_ms.is_none_or(|wait_ms| wait_ms <= MAX_WAIT_MS));
+    assert!(replicas.is_none_or(|replicas| (1..=MAX_REPLICAS).contains(&replicas.wanted)));
+}
+
+/// What was planned, done.
+fn carry_out(plan: Plan, body: &[u8], store: &mut Store) -> Option<Response> {
+    let response = match plan {
+        Plan::Get { keys, shape, conditions, wait_ms } => {
+            check_keys(&keys, &conditions);
+            check_times(None, wait_ms, None);
+            let response = api::get(store, &keys, shape, &conditions, WALL_MS);
+            if response.status == 200 && shape == Shape::Json {
+                let text = std::str::from_utf8(&response.body).expect("JSON is UTF-8");
+                assert_eq!(text.find(char::is_control), Some(text.len() - 1), "{text:?}");
+            }
+            response
+        }
+        Plan::Put { key, ttl_ms, conditions, replicas, .. } => {
+            check_key(&key);
+            check_times(ttl_ms, None, replicas);
+            let response = api::put(store, &key, body.into(), ttl_ms, &conditions, WALL_MS);
+            let is_done = matches!(response.status, 201 | 204);
+            assert!(!is_done || store.get(&key, WALL_MS) == Some(body));
+            response
+        }
+        Plan::PutForm { ttl_ms, replicas } => {
+            check_times(ttl_ms, None, replicas);
+            return None;
+        }
+        Plan::Delete { keys, conditions, replicas } => {
+            check_keys(&keys, &conditions);
+            check_times(None, None, replicas);
+            let response = api::delete(store, &keys, &conditions, WALL_MS);
+            let is_done = response.status == 204;
+            assert!(!is_done || keys.iter().all(|key| store.get(key, WALL_MS).is_none()));
+            response
+        }
+        Plan::List { listing, json, conditions, wait_ms } => {
+            check_key(&listing.prefix);
+            listing.after.iter().for_each(|key| check_key(key));
+            check_times(None, wait_ms, None);
+            assert!((1..=MAX_PAGE_KEYS).contains(&listing.limit));
+            let mut page = listing.page();
+            (0..SHARDS).for_each(|shard| page.visit(store, shard, WALL_MS));
+            api::list(page, json, &conditions)
+        }
+        _ => return None,
+    };
+    Some(response)
+}
+
+fn check_form(body: &[u8], store: &mut Store) {
+    let pairs = match form(body, MOST_KEY_BYTES) {
+        Ok(pairs) => pairs,
+        Err(refusal) => return check_refusal(&refusal),
+    };
+    assert!(!pairs.is_empty());
+    let mut again = String::new();
+    for (key, value) in &pairs {
+        check_key(key);
+        let Ok(value) = std::str::from_utf8(value) else { return };
+        again += &format!("{}={}&", encoded(key), encoded(value));
+    }
+    assert_eq!(form(again.as_bytes(), MOST_KEY_BYTES).as_ref(), Ok(&pairs), "{again}");
+    let response = api::put_form(store, pairs.clone(), None, WALL_MS);
+    assert_eq!(response.status, 204);
+    for (key, value) in &pairs {
+        assert_eq!(store.get(key, WALL_MS), Some(&**value));
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let end = bytes.windows(2).position(|pair| pair == b"\n\n");
+    let (head, body) = end.map_or((bytes, &b""[..]), |end| (&bytes[..end], &bytes[end + 2..]));
+    let Ok(head) = std::str::from_utf8(head) else { return };
+    let mut lines = head.split('\n');
+    let (method, target) = lines.next().and_then(|line| line.split_once(' ')).unwrap_or_default();
+    let headers: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(": ")).collect();
+    let header = |name: &'static str| {
+        let found = headers.iter().filter(|(found, _)| found.eq_ignore_ascii_case(name));
+        let values: Vec<&str> = found.map(|(_, value)| *value).collect();
+        (!values.is_empty()).then(|| values.join(", "))
+    };
+    let mut store = store(1);
+    for key in ["", "a", "a/b", "key-7", "é"] {
+        let _ = store.put(key, (*b"value").into(), None, WALL_MS);
+    }
+    match plan(&Head { method, target, header: &header }, MOST_KEY_BYTES) {
+        Ok(plan) => {
+            let response = carry_out(plan, body, &mut store);
+            response.iter().filter(|it| it.status >= 400).for_each(check_refusal);
+        }
+        Err(refusal) => check_refusal(&refusal),
+    }
+    check_form(body, &mut store);
+    assert_in_step(&store);
+});

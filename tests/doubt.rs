@@ -1,0 +1,74 @@
+//! What one side of a conversation may not take for granted: that equal cuts come from equal
+//! digests, and that what it said last has arrived.
+
+mod support;
+
+use gossip_sidecar::digest::{Item, key_hash};
+use gossip_sidecar::store::Store;
+use gossip_sidecar::version::Version;
+use std::collections::HashMap;
+use support::{WALL_MS, contents, exchange, store, store_with, value, values};
+
+/// Versions tried of one key: among so many, two whose fingerprints agree in 32 given bits are to
+/// be expected eight times over.
+const TRIED: u64 = 1 << 18;
+
+/// Two versions of a key whose fingerprints differ, but not in these 32 bits.
+fn twins(key: &str, cut: impl Fn(u64) -> u32) -> [Version; 2] {
+    let hash = key_hash(key);
+    let mut seen = HashMap::new();
+    for number in 0..TRIED {
+        let version = Version::new(WALL_MS - 7_200_000 + number, 0, 9);
+        if let Some(twin) = seen.insert(cut(Item { hash, version }.fingerprint()), version) {
+            return [twin, version];
+        }
+    }
+    panic!("no two of {TRIED} versions agree in 32 bits");
+}
+
+/// A store with other keys, so many that digests are compared, and this one.
+fn store_beside(node: u32, key: &str, version: Version) -> Store {
+    let mut records = values("other", 100);
+    records.push(value(key, version, b"v"));
+    store_with(node, &records)
+}
+
+#[test]
+fn digests_that_would_be_cut_to_the_same_bits_without_a_salt_are_told_apart() {
+    for cut in [|xor: u64| (xor >> 32) as u32, |xor: u64| xor as u32] {
+        for key in ["a", "b", "c"] {
+            let [older, fresher] = twins(key, cut);
+            let mut caller = store_beside(1, key, older);
+            let mut called = store_beside(2, key, fresher);
+            let difference = caller.root().xor ^ called.root().xor;
+            assert!(
+                difference != 0 && cut(difference) == 0,
+                "all digests above would be cut alike"
+            );
+            assert!(exchange(&mut caller, &mut called, WALL_MS).caller.complete);
+            assert_eq!(contents(&caller), contents(&called), "{key}");
+        }
+    }
+}
+
+#[test]
+fn who_was_called_and_sent_something_does_not_know_whether_it_arrived() {
+    let both = values("key", 30);
+    for (caller_has, called_has, called_is_sure) in [(30, 30, true), (30, 9, true), (9, 30, false)]
+    {
+        let mut caller = store_with(1, &both[..caller_has]);
+        let mut called = store_with(2, &both[..called_has]);
+        let outcome = exchange(&mut caller, &mut called, WALL_MS);
+        assert!(outcome.caller.complete && outcome.called.complete);
+        assert!(outcome.caller.confirmed, "the called one said that it was done");
+        assert_eq!(outcome.called.confirmed, called_is_sure, "{caller_has} and {called_has} keys");
+    }
+}
+
+#[test]
+fn writes_are_counted_as_of_the_beginning() {
+    let (mut caller, mut called) = (store(1), store(2));
+    let _ = caller.put("k", Box::default(), None, WALL_MS);
+    let outcome = exchange(&mut caller, &mut called, WALL_MS);
+    assert_eq!((outcome.caller.writes, outcome.called.writes), (1, 0));
+}
