@@ -34,6 +34,9 @@ const PREREAD_BYTES: usize = 1024;
 /// Threads that read larger bodies, for each address listened on; uploads beyond them wait.
 pub const MAX_UPLOADS_AT_A_TIME: usize = 16;
 
+/// How long a worker waits for a request before it looks whether tiny_http was set up anew.
+const TAKE_TURNS_EVERY: Duration = Duration::from_millis(500);
+
 /// How long to wait before listening anew after `accept` has failed.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
@@ -71,8 +74,7 @@ pub fn start(node: &Arc<Node>, listeners: Vec<TcpListener>) -> Result<(), Cannot
         let front = Arc::new(Front {
             node: node.clone(),
             door,
-            server: Mutex::new(server),
-            turn: Mutex::default(),
+            listening: Mutex::new(server),
             former: Mutex::default(),
             lanes: Lanes::default(),
             uploads: Crew::new("upload", MAX_UPLOADS_AT_A_TIME),
@@ -88,9 +90,7 @@ pub fn start(node: &Arc<Node>, listeners: Vec<TcpListener>) -> Result<(), Cannot
         }
         keep_alive("http watch", move || front.watch())?;
     }
-    let node = node.clone();
     keep_alive("waits", move || {
-        node.wake_by_changes();
         waits.watch(|waiting: Waiting| {
             let wakers = waiting.front.wakers.clone();
             wakers.hand(move || waiting.go_on());
@@ -99,21 +99,27 @@ pub fn start(node: &Arc<Node>, listeners: Vec<TcpListener>) -> Result<(), Cannot
 }
 
 /// Sets tiny_http up on a copy of the listener, which outlives it.
-fn set_up(door: &Door) -> Result<Arc<Server>, CannotServe> {
+fn set_up(door: &Door) -> Result<Arc<Listening>, CannotServe> {
     let listener = door.listener().map_err(Into::into);
     let server = listener.and_then(|listener| Server::from_listener(listener, None));
-    server.map(Arc::new).map_err(|error| CannotServe(format!("cannot serve HTTP: {error}")))
+    let listening = |server| Arc::new(Listening { server, turn: Mutex::default() });
+    server.map(listening).map_err(|error| CannotServe(format!("cannot serve HTTP: {error}")))
+}
+
+/// tiny_http, set up once.
+struct Listening {
+    server: Server,
+    /// Held while taking a request, so that a connection's requests enter its lane in order.
+    turn: Mutex<()>,
 }
 
 /// One address on which HTTP is served.
 struct Front {
     node: Arc<Node>,
     door: Door,
-    server: Mutex<Arc<Server>>,
-    /// Held while taking a request, so that a connection's requests enter its lane in order.
-    turn: Mutex<()>,
-    /// Servers that accept nothing any more, and when one of their connections last had a request.
-    former: Mutex<Vec<(Arc<Server>, Instant)>>,
+    listening: Mutex<Arc<Listening>>,
+    /// Those that accept nothing any more, and when one of their connections last had a request.
+    former: Mutex<Vec<(Arc<Listening>, Instant)>>,
     lanes: Lanes<Request>,
     /// Reads bodies.
     uploads: Arc<Crew>,
@@ -129,10 +135,8 @@ struct Front {
     has_requests: AtomicBool,
 }
 
-struct GivenUp {
-    client: Option<SocketAddr>,
-    _stream: Box<dyn ReadWrite + Send>,
-}
+/// Its client, and what must not be dropped before that is gone.
+type GivenUp = (Option<SocketAddr>, Box<dyn ReadWrite + Send>);
 
 /// A request that waits for a change.
 struct Waiting {
@@ -180,17 +184,25 @@ enum Unread {
 impl Front {
     fn work(self: &Arc<Self>) {
         loop {
-            let turn = lock(&self.turn);
-            let server = lock(&self.server).clone();
-            let taken = server.recv().map(|request| self.enter(request));
+            let listening = lock(&self.listening).clone();
+            let turn = lock(&listening.turn);
+            if !self.is_current(&listening) {
+                continue;
+            }
+            let taken = listening.server.recv_timeout(TAKE_TURNS_EVERY);
+            let taken = taken.map(|request| request.and_then(|request| self.enter(request)));
             if let Err(error) = &taken {
-                self.listen_again(&server, error);
+                self.listen_again(&listening, error);
             }
             drop(turn);
             if let Ok(Some(request)) = taken {
                 self.serve(request, |request| self.answer(request));
             }
         }
+    }
+
+    fn is_current(&self, listening: &Arc<Listening>) -> bool {
+        Arc::ptr_eq(listening, &lock(&self.listening))
     }
 
     /// Gives the request back if it is the first one of its connection.
@@ -203,10 +215,9 @@ impl Front {
     }
 
     /// Any failure of `accept` ends tiny_http's accepting thread for good, and is said once.
-    fn listen_again(&self, server: &Arc<Server>, error: &io::Error) {
+    fn listen_again(&self, listening: &Arc<Listening>, error: &io::Error) {
         static LOG: Limiter = Limiter::new();
-        // Or we have been woken since there is a new server already.
-        while Arc::ptr_eq(server, &lock(&self.server)) {
+        while self.is_current(listening) {
             if let Some(silent) = LOG.pass() {
                 log::warn!("accepting HTTP connections: {error}; listening anew{silent}");
             }
@@ -217,10 +228,11 @@ impl Front {
 
     /// Whether tiny_http could be set up once more.
     fn listen_anew(&self) -> bool {
-        let server = self.door.has_spare_descriptors().then(|| set_up(&self.door).ok()).flatten();
-        let Some(server) = server else { return false };
-        let former = std::mem::replace(&mut *lock(&self.server), server);
-        former.unblock();
+        if !self.door.has_spare_descriptors() {
+            return false;
+        }
+        let Ok(anew) = set_up(&self.door) else { return false };
+        let former = std::mem::replace(&mut *lock(&self.listening), anew);
         lock(&self.former).push((former, Instant::now()));
         self.node.metrics.count(Counter::HttpRestarts);
         true
@@ -229,10 +241,13 @@ impl Front {
     /// Takes the requests that came to former servers, until none of their connections can be left.
     fn take_from_former(self: &Arc<Self>) {
         let mut taken = Vec::new();
-        lock(&self.former).retain_mut(|(server, last)| {
-            while let Ok(Some(request)) = server.try_recv() {
-                *last = Instant::now();
-                taken.extend(self.enter(request));
+        lock(&self.former).retain_mut(|(former, last)| {
+            // A worker may still be at it.
+            if let Ok(_turn) = former.turn.try_lock() {
+                while let Ok(Some(request)) = former.server.try_recv() {
+                    *last = Instant::now();
+                    taken.extend(self.enter(request));
+                }
             }
             last.elapsed() < READ_TIMEOUT + UPLOAD_TIMEOUT
         });
@@ -257,7 +272,7 @@ impl Front {
             let mut given_up = lock(&self.given_up);
             if !given_up.is_empty() {
                 let open = self.door.connections();
-                given_up.retain(|given_up| !open.lack(given_up.client.as_ref()));
+                given_up.retain(|(client, _)| !open.lack(client.as_ref()));
             }
             drop(given_up);
             unanswered = if self.door.knock() { 0 } else { unanswered + 1 };
@@ -342,10 +357,7 @@ impl Front {
         };
         let (added, gone) = self.waits.add(Wait { request, interest, seen, until }, look);
         for Waiting { front, request, .. } in gone {
-            front.serve(request, |request| {
-                drop(request);
-                Fate::Answered
-            });
+            front.serve(request, |_| Fate::Answered);
         }
         match added {
             Ok(()) => Fate::Elsewhere,
@@ -404,10 +416,9 @@ impl Front {
             }
             // tiny_http reads nothing away of it, and takes what is left for the next request.
             Unread::Chunked | Unread::Nothing => {
-                if let Some(client) = client.filter(|&client| !self.lanes.is_closed(client)) {
-                    if !body::discard(request.as_reader()) {
-                        self.lanes.close(client);
-                    }
+                let open = client.filter(|&client| !self.lanes.is_closed(client));
+                if let Some(client) = open.filter(|_| !body::discard(request.as_reader())) {
+                    self.lanes.close(client);
                 }
                 self.respond(request, response)
             }
@@ -523,7 +534,7 @@ impl Front {
         let bytes = answer::encode(response, reason(response), is_head, true);
         let _ = stream.write_all(&bytes).and_then(|()| stream.flush());
         if may_end {
-            lock(&self.given_up).push(GivenUp { client, _stream: stream });
+            lock(&self.given_up).push((client, stream));
         } else {
             self.node.lost_connections.fetch_add(1, Relaxed);
             std::mem::forget(stream);

@@ -97,6 +97,7 @@ impl<R> Waits<R> {
     /// Passes on whatever may have come to its end, for ever. What it waited for may turn out not
     /// to have happened: then it is to be added again.
     pub fn watch(&self, pass_on: impl Fn(R)) {
+        self.node.wake_by_changes();
         loop {
             let (ended, pause) = self.ended();
             match pause {
