@@ -12,7 +12,7 @@ use crate::daemon::{CannotServe, keep_alive};
 use crate::door::{Door, READ_TIMEOUT};
 use crate::handler::{self, Outcome, Replicated};
 use crate::lanes::Lanes;
-use crate::logger::Limiter;
+use crate::logger::{Limiter, PANICS};
 use crate::metrics::Counter;
 use crate::node::{Node, Place};
 use crate::request::{self, Head};
@@ -100,8 +100,8 @@ pub fn start(node: &Arc<Node>, listeners: Vec<TcpListener>) -> Result<(), Cannot
 
 /// Sets tiny_http up on a copy of the listener, which outlives it.
 fn set_up(door: &Door) -> Result<Arc<Listening>, CannotServe> {
-    let listener = door.listener().map_err(Into::into);
-    let server = listener.and_then(|listener| Server::from_listener(listener, None));
+    let server = door.listener().map_err(Into::into);
+    let server = server.and_then(|listener| Server::from_listener(listener, None));
     let listening = |server| Arc::new(Listening { server, turn: Mutex::default() });
     server.map(listening).map_err(|error| CannotServe(format!("cannot serve HTTP: {error}")))
 }
@@ -228,10 +228,8 @@ impl Front {
 
     /// Whether tiny_http could be set up once more.
     fn listen_anew(&self) -> bool {
-        if !self.door.has_spare_descriptors() {
-            return false;
-        }
-        let Ok(anew) = set_up(&self.door) else { return false };
+        let anew = self.door.has_spare_descriptors().then(|| set_up(&self.door).ok());
+        let Some(Some(anew)) = anew else { return false };
         let former = std::mem::replace(&mut *lock(&self.listening), anew);
         lock(&self.former).push((former, Instant::now()));
         self.node.metrics.count(Counter::HttpRestarts);
@@ -260,11 +258,13 @@ impl Front {
     /// Keeps tiny_http going: see [`KNOCK_EVERY`] and [`MAX_KNOCKS_UNANSWERED`].
     fn watch(self: &Arc<Self>) {
         static LOG: Limiter = Limiter::new();
-        let (mut unanswered, mut skipped) = (0, 0);
+        let (mut unanswered, mut skipped, mut panics) = (0, 0, 0);
         loop {
             std::thread::sleep(KNOCK_EVERY);
             self.take_from_former();
-            let is_quiet = !self.has_requests.swap(false, Relaxed) && unanswered == 0;
+            let panics_before = std::mem::replace(&mut panics, PANICS.load(Relaxed));
+            let is_asked = self.has_requests.swap(false, Relaxed);
+            let is_quiet = !is_asked && panics == panics_before && unanswered == 0;
             skipped = if is_quiet && skipped < KNOCKS_SKIPPED { skipped + 1 } else { 0 };
             if skipped > 0 {
                 continue;
@@ -275,7 +275,7 @@ impl Front {
                 given_up.retain(|(client, _)| !open.lack(client.as_ref()));
             }
             drop(given_up);
-            unanswered = if self.door.knock() { 0 } else { unanswered + 1 };
+            unanswered = if self.door.knock(panics > panics_before) { 0 } else { unanswered + 1 };
             if unanswered >= MAX_KNOCKS_UNANSWERED && self.listen_anew() {
                 unanswered = 0;
                 if let Some(silent) = LOG.pass() {
