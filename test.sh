@@ -52,9 +52,9 @@ skip() {
 
 step "formatting" cargo fmt --check
 step "clippy" cargo clippy --quiet --all-targets --locked -- -D warnings
-step "tests" cargo test --quiet --locked --no-fail-fast
+# Those that are too long for a debug build too: all of them in fast code, which is compiled once.
+step "tests" cargo test --quiet --profile long-tests --locked --no-fail-fast -- --include-ignored
 step "release build" cargo build --quiet --release --locked
-step "long tests" cargo test --quiet --profile long-tests --locked --no-fail-fast -- --ignored
 step "smoke tests" tests/smoke.sh target/release/gossip-sidecar
 for document in API RECIPES; do
     step "docs/$document.md" tests/document.sh docs/$document.md target/release/gossip-sidecar

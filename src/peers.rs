@@ -251,10 +251,21 @@ impl<'a> Wire<'a> {
     fn patience(&self) -> io::Result<Option<Duration>> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the conversation took too long"));
+            return Err(too_long());
         }
         Ok(Some(left.min(if self.has_heard { BYTE_TIMEOUT } else { FIRST_WORD_TIMEOUT })))
     }
+}
+
+impl Wire<'_> {
+    /// Why a wait failed: because all of the time is up, or for its own reason.
+    fn in_time(&self, error: io::Error) -> io::Error {
+        if Instant::now() < self.deadline { error } else { too_long() }
+    }
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the conversation took too long")
 }
 
 impl Read for Wire<'_> {
@@ -264,7 +275,8 @@ impl Read for Wire<'_> {
         }
         self.stream.set_read_timeout(self.patience()?)?;
         let room = buffer.len().min(usize::try_from(self.turn_bytes_left).unwrap_or(usize::MAX));
-        let read = self.stream.read(&mut buffer[..room])?;
+        let read = self.stream.read(&mut buffer[..room]);
+        let read = read.map_err(|error| self.in_time(error))?;
         self.has_heard |= read > 0;
         self.turn_bytes_left -= read as u64;
         self.node.metrics.add(Counter::BytesReceived, read as u64);
@@ -275,7 +287,7 @@ impl Read for Wire<'_> {
 impl Write for Wire<'_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.stream.set_write_timeout(self.patience()?)?;
-        let written = self.stream.write(buffer)?;
+        let written = self.stream.write(buffer).map_err(|error| self.in_time(error))?;
         self.node.metrics.add(Counter::BytesSent, written as u64);
         Ok(written)
     }

@@ -778,29 +778,6 @@ fn a_body_that_takes_too_long_is_refused() {
 }
 
 #[test]
-#[ignore = "takes the 30 s of an upload; run by test.sh in release"]
-fn chunk_size_lines_that_come_too_slowly_do_not_keep_all_others_from_uploading() {
-    let node = Node::alone(&[]);
-    // As many as are read at a time.
-    let mut slow: Vec<Client> = (0..16).map(|_| node.client()).collect();
-    for client in &mut slow {
-        client.send("PUT /map?k=slow HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;");
-    }
-    let mut other = node.client();
-    other.send("PUT /map?k=other HTTP/1.1\r\nContent-Length: 2000\r\n\r\n").send([b'x'; 2000]);
-    let began = Instant::now();
-    while node.get("other").is_none() {
-        assert!(began.elapsed() < Duration::from_secs(45), "they are still read");
-        for client in &mut slow {
-            let _ = client.stream.write(b"x");
-        }
-        // The pace of the bytes.
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    assert_lives_on(&node);
-}
-
-#[test]
 fn to_listen_anew_leaves_no_threads_behind() {
     let node = Node::alone_after(Some("ulimit -n 48"), &[]);
     let threads = node.threads();
