@@ -258,8 +258,8 @@ fn gossip(node: &Node) {
             let writes = node.store().writes();
             if drained_up_to.replace(writes) != Some(writes) {
                 gossip.drain(now_ms());
-            } else if gossip.is_drained() && node.store().close(writes) {
-                node.drained.store(true, Relaxed);
+            } else if gossip.is_drained() {
+                node.store().close(writes);
             }
         }
         // Many deletions may fall due at once; the lock is given back between any thousand of them.

@@ -68,8 +68,6 @@ pub struct Node {
     since_ms: AtomicU64,
     caught_up: AtomicBool,
     leaving: AtomicBool,
-    /// Whether peers have everything, while we leave.
-    pub drained: AtomicBool,
     roster: Mutex<Roster>,
     /// Whether the gossip thread has still to take note of a write.
     pub has_told_of_write: AtomicBool,
@@ -102,7 +100,6 @@ impl Node {
             caught_up: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             roster: Mutex::default(),
-            drained: AtomicBool::new(false),
             has_told_of_write: AtomicBool::new(false),
             is_placed: AtomicBool::new(!config.own_addresses().is_empty()),
             events: Mailbox::default(),
@@ -234,7 +231,7 @@ impl Node {
 
     /// Whether we may end.
     pub fn has_drained(&self) -> bool {
-        self.drained.load(Relaxed)
+        self.store().is_closed()
     }
 
     /// How long this process has been running.

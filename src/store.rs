@@ -482,12 +482,11 @@ impl Store {
         self.writes
     }
 
-    /// Takes no local writes any more, unless there were others than these; says whether it does not.
+    /// Takes no local writes any more, unless there were others than these.
     ///
     /// Who leaves once others have everything must not say yes to one more write.
-    pub fn close(&mut self, writes: u64) -> bool {
+    pub fn close(&mut self, writes: u64) {
         self.is_closed |= self.writes == writes;
-        self.is_closed
     }
 
     /// Whether local writes are over.

@@ -1,7 +1,7 @@
 //! Faults of the network between the nodes.
 
 use crate::cluster::{SHORT_MEMORY, Setup};
-use crate::scenarios::{Proof, Run, Scenario, Trouble, ensure};
+use crate::scenarios::{Proof, Run, Scenario, Trouble, ensure, usual};
 use crate::wire::{Counts, Faults};
 use std::time::Duration;
 
@@ -27,14 +27,6 @@ pub const SCENARIOS: &[Scenario] = &[
         run: all_alone,
     },
 ];
-
-const fn usual(
-    name: &'static str,
-    about: &'static str,
-    run: fn(&mut Run) -> Result<Proof, Trouble>,
-) -> Scenario {
-    Scenario { name, about, is_cheap: true, setup: Setup::Usual, run }
-}
 
 /// Cuts all links but some, for a while.
 fn cut(run: &mut Run, may_pass: impl Fn(usize, usize) -> bool) -> Result<Counts, String> {

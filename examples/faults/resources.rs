@@ -1,10 +1,9 @@
 //! Faults of the machine: no disk, no memory, no threads, no descriptors.
 
-use crate::cluster::Setup;
 use crate::group::Group;
 use crate::http;
 use crate::network;
-use crate::scenarios::{Proof, Run, Scenario, Trouble, ensure};
+use crate::scenarios::{Proof, Run, Scenario, Trouble, ensure, usual};
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
@@ -32,14 +31,6 @@ pub const SCENARIOS: &[Scenario] = &[
     usual("no-threads", "a node can start no more threads", no_threads),
     usual("no-descriptors", "a node can open no more connections", no_descriptors),
 ];
-
-const fn usual(
-    name: &'static str,
-    about: &'static str,
-    run: fn(&mut Run) -> Result<Proof, Trouble>,
-) -> Scenario {
-    Scenario { name, about, is_cheap: true, setup: Setup::Usual, run }
-}
 
 /// A small disk in memory; taken away when dropped.
 struct Disk(PathBuf);

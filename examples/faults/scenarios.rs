@@ -33,6 +33,15 @@ pub struct Scenario {
     pub run: fn(&mut Run) -> Result<Proof, Trouble>,
 }
 
+/// One of the short run, with the nodes that most have.
+pub const fn usual(
+    name: &'static str,
+    about: &'static str,
+    run: fn(&mut Run) -> Result<Proof, Trouble>,
+) -> Scenario {
+    Scenario { name, about, is_cheap: true, setup: Setup::Usual, run }
+}
+
 /// What proves that a fault really happened.
 pub type Proof = String;
 
