@@ -52,6 +52,7 @@ skip() {
 
 step "formatting" cargo fmt --check
 step "clippy" cargo clippy --quiet --all-targets --locked -- -D warnings
+step "purity of the core" tests/core-purity.sh
 # Those that are too long for a debug build too: all of them in fast code, which is compiled once.
 step "tests" cargo test --quiet --profile long-tests --locked --no-fail-fast -- --include-ignored
 step "release build" cargo build --quiet --release --locked

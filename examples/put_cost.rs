@@ -3,7 +3,7 @@
 //! `cargo run --release --example put_cost`: 10 000 keys of 12 bytes, values of 32 bytes, overwritten
 //! round after round; both maps in turn in the same process, the median of many rounds.
 
-use gossip_sidecar::store::{Limits, Put, Store};
+use gossip_sidecar::{Limits, Put, Store};
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::time::Instant;

@@ -1,6 +1,6 @@
 //! Settings: from the environment, or from a flag of the same name, which wins.
 
-use crate::message::{self, is_cluster_name};
+use crate::core::message::{self, is_cluster_name};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -81,9 +81,9 @@ pub struct Config {
     pub max_key_bytes: usize,
     /// Longest value that a client may write.
     pub max_value_bytes: usize,
-    /// See [`crate::store::Limits`].
+    /// See [`crate::core::store::Limits`].
     pub max_store_bytes: u64,
-    /// See [`crate::store::Limits`].
+    /// See [`crate::core::store::Limits`].
     pub tombstone_ttl: Duration,
     /// See the settings' help.
     pub ready_timeout: Duration,

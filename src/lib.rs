@@ -16,72 +16,71 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-// The core.
-pub mod version;
+// The modules, in the order in which they are best read. A folder says what its files may touch.
+mod core;
 
-pub mod digest;
+mod sys;
 
-pub mod entry;
+mod config;
 
-pub mod changes;
+mod node;
 
-pub mod store;
+mod peer;
 
-pub mod message;
+mod http;
 
-pub mod exchange;
+mod daemon;
 
-pub mod gossip;
+mod cli;
 
-pub mod condition;
+// The face: what the binary, the tests, the fuzz targets and the examples use.
+pub use crate::core::version::{Clock, END_OF_TIME_MS, MAX_CLOCK_LEAD_MS, Version};
 
-pub mod json;
+pub use crate::core::digest::{Digest, FAN_OUT, Item, MAX_DEPTH, Prefix, key_hash};
 
-pub mod listing;
+pub use crate::core::entry::{Entry, Record};
 
-pub mod api;
+pub use crate::core::store::{
+    DUE_OVERHEAD_BYTES, ENTRY_OVERHEAD_BYTES, HOT_FOR_MS, Limits, MAX_COLLECTED_AT_ONCE,
+    MAX_HOT_ITEMS, Merged, Put, SHARD_DEPTH, SHARDS, Store, shard_of, shards_of,
+};
 
-pub mod request;
+pub use crate::core::scheduler::{Action, Duty, Ended, Gossip, WAVES, cut_since};
 
-// The shell.
-pub mod config;
+pub use crate::core::message::{
+    Hello, MAX_CLUSTER_BYTES, MAX_KEY_BYTES, MAX_LINE_BYTES, MAX_LINE_ITEMS, MAX_VALUE_BYTES,
+    Message, PROTOCOL_VERSION, ReadError, Refusal, is_cluster_name, write_record,
+};
 
-pub mod metrics;
+pub use crate::core::exchange::{
+    Exchange, FULL_TURN_BYTES, Identity, MAX_LISTED_ENTRIES, MAX_TURNS, Next, Summary,
+};
 
-pub mod logger;
+/// What an HTTP request means.
+pub mod api {
+    pub use crate::core::api::response::{PLAIN_TEXT, Response};
 
-pub mod mailbox;
+    pub use crate::core::api::preconditions::Conditions;
 
-pub mod roster;
+    pub use crate::core::api::listing::MAX_PAGE_KEYS;
 
-pub mod node;
+    pub use crate::core::api::map::{Shape, delete, get, list, put, put_form};
 
-pub mod peers;
+    pub use crate::core::api::request::{
+        Head, MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, Plan, Replicas, form, plan,
+    };
+}
 
-pub mod crew;
+pub use crate::config::SETTINGS;
 
-pub mod lanes;
+/// The HTTP client of the command line.
+pub mod client {
+    pub use crate::cli::client::{map_target, request};
+}
 
-pub mod waits;
+pub use crate::sys::signals::Signals;
 
-pub mod handler;
-
-pub mod door;
-
-pub mod body;
-
-pub mod answer;
-
-pub mod http;
-
-pub mod signals;
-
-pub mod daemon;
-
-pub mod client;
-
-#[cfg(feature = "demo")]
-pub mod demo;
+pub use crate::cli::run;
 
 /// The property tests' configuration: the same cases in every run.
 #[cfg(test)]

@@ -9,90 +9,21 @@ use std::path::Path;
 /// A file is no longer than this.
 const MAX_LINES: usize = 600;
 
-/// The modules in reading order, and for each the others that it may name.
+/// The folders of `src` in reading order, and for each the others that its files may import.
 ///
-/// The core names no module of the shell; within the core, `version` and `gossip` name nothing.
-const MODULES: [(&str, &[&str]); 32] = [
-    ("version", &[]),
-    ("digest", &["version"]),
-    ("entry", &["version"]),
-    ("changes", &[]),
-    ("store", &["version", "digest", "entry", "changes"]),
-    ("message", &["version", "digest", "entry", "gossip"]),
-    ("exchange", &["version", "digest", "store", "message", "gossip"]),
-    ("gossip", &[]),
-    ("condition", &[]),
-    ("json", &[]),
-    ("listing", &["digest", "store"]),
-    ("api", &["condition", "entry", "json", "listing", "store"]),
-    ("request", &["api", "condition", "listing", "store"]),
-    ("config", &["message"]),
-    ("metrics", &["json", "message"]),
-    ("logger", &[]),
-    ("mailbox", &[]),
-    ("roster", &["exchange", "json"]),
-    (
-        "node",
-        &["api", "config", "exchange", "gossip", "logger", "mailbox", "metrics", "roster", "store"],
-    ),
-    ("peers", &["config", "exchange", "gossip", "logger", "message", "metrics", "node"]),
-    ("crew", &[]),
-    ("lanes", &["door"]),
-    ("waits", &["node"]),
-    ("handler", &["api", "node", "request", "store", "waits"]),
-    ("door", &[]),
-    ("body", &["api", "door"]),
-    ("answer", &["api"]),
-    (
-        "http",
-        &[
-            "answer", "api", "body", "crew", "daemon", "door", "handler", "lanes", "logger",
-            "metrics", "node", "request", "waits",
-        ],
-    ),
-    ("signals", &[]),
-    (
-        "daemon",
-        &[
-            "config", "digest", "gossip", "http", "logger", "metrics", "node", "peers", "signals",
-            "store",
-        ],
-    ),
-    ("client", &["api", "request"]),
-    ("demo", &["client", "signals"]),
-];
-
-/// How many of them are the core.
-const CORE: usize = 13;
-
-/// What the core must not name: whatever waits, tells the time, draws lots or is shared.
-const NOT_IN_THE_CORE: [&str; 26] = [
-    "std::net",
-    "TcpStream",
-    "TcpListener",
-    "UdpSocket",
-    "ToSocketAddrs",
-    "std::os",
-    "std::fs",
-    "std::env",
-    "std::process",
-    "std::thread",
-    "std::sync",
-    "Mutex",
-    "RwLock",
-    "Atomic",
-    "OnceLock",
-    "thread_local",
-    "std::time",
-    "Instant",
-    "SystemTime",
-    "RandomState",
-    "DefaultHasher",
-    "static mut",
-    "stdin",
-    "println!",
-    "log::",
-    "tiny_http",
+/// `core/api` is a part of `core` that the rest of it does not know. Files beside the folders are
+/// rows of their own.
+const FOLDERS: [(&str, &[&str]); 10] = [
+    ("core", &[]),
+    ("core/api", &["core"]),
+    ("sys", &[]),
+    ("config", &["core"]),
+    ("node", &["core", "core/api", "sys", "config"]),
+    ("peer", &["core", "sys", "config", "node"]),
+    ("http", &["core", "core/api", "sys", "config", "node"]),
+    ("daemon", &["core", "sys", "config", "node", "peer", "http"]),
+    ("cli", &["core/api", "sys", "config", "daemon"]),
+    ("lib", &["core", "core/api", "sys", "config", "node", "peer", "http", "daemon", "cli"]),
 ];
 
 /// The text without its comments, and without what its strings say if they are to be `blank`.
@@ -141,49 +72,47 @@ fn without_tests(text: &str) -> &str {
     text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default()
 }
 
-/// The modules of this crate that a text names.
-fn named_modules(text: &str) -> Vec<String> {
+/// The folders of this crate that a text names.
+fn named_folders(text: &str) -> Vec<String> {
     let code = code(without_tests(text), true);
-    let mut named = Vec::new();
-    for rest in code.split("crate::").skip(1) {
-        let paths = match rest.strip_prefix('{') {
-            Some(group) => group.split('}').next().unwrap_or_default(),
-            None => rest,
-        };
-        for path in paths.split(',').take(if rest.starts_with('{') { usize::MAX } else { 1 }) {
-            let name = path.trim_start();
-            let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-            named.push(name[..end.unwrap_or(name.len())].to_owned());
-        }
-    }
+    let mut named: Vec<String> = code
+        .split("crate::")
+        .skip(1)
+        .map(|path| {
+            let name = |path: &str| {
+                let end = path.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+                path[..end.unwrap_or(path.len())].to_owned()
+            };
+            let folder = name(path);
+            let is_api = path.strip_prefix("core::").is_some_and(|rest| name(rest) == "api");
+            if is_api { "core/api".to_owned() } else { folder }
+        })
+        .collect();
     named.sort();
     named.dedup();
     named
 }
 
-/// What a module names though it may not.
-fn check_dependencies(text: &str, allowed: &[&str]) -> Vec<String> {
-    named_modules(text).into_iter().filter(|name| !allowed.contains(&name.as_str())).collect()
+/// The folder that a file of `src` belongs to.
+fn folder_of(file: &str) -> &str {
+    let stem = file.strip_suffix(".rs").unwrap_or(file);
+    FOLDERS
+        .iter()
+        .map(|(folder, _)| *folder)
+        .filter(|folder| {
+            stem == *folder || stem.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+        })
+        .max_by_key(|folder| folder.len())
+        .unwrap_or_else(|| panic!("src/{file} is in no folder of the table"))
 }
 
-/// What a module of the core names though the core may not.
-fn check_core(text: &str) -> Vec<String> {
-    let code = code(without_tests(text), true);
-    let mut wrong: Vec<String> = NOT_IN_THE_CORE
-        .into_iter()
-        .filter(|word| code.contains(word))
-        .map(ToOwned::to_owned)
-        .collect();
-    // Lots are drawn from a generator that was handed in, never from the thread's own.
-    for use_of in code.split("fastrand::").skip(1) {
-        if !use_of.starts_with("Rng") || use_of.starts_with("Rng::") {
-            wrong.push(format!("fastrand::{}", use_of.lines().next().unwrap_or_default()));
-        }
-    }
-    wrong.extend(
-        ["Rng::new", "Rng::default"].into_iter().filter(|word| code.contains(word)).map(Into::into),
-    );
-    wrong
+/// What a file names though its folder may not.
+fn check_imports(file: &str, text: &str) -> Vec<String> {
+    let own = folder_of(file);
+    let (_, allowed) =
+        FOLDERS.iter().find(|(folder, _)| *folder == own).expect("it is in the table");
+    let is_allowed = |name: &String| name == own || allowed.contains(&name.as_str());
+    named_folders(text).into_iter().filter(|name| !is_allowed(name)).collect()
 }
 
 /// What no code of ours may have, tests aside.
@@ -243,21 +172,23 @@ fn check_manifest(text: &str) -> Vec<String> {
     wrong
 }
 
-/// All files of `src`, by name.
+/// All files of `src`, by their paths in it.
 fn sources() -> BTreeMap<String, String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).expect("there is src") {
-        let path = entry.expect("it can be read").path();
-        let name = path.file_name().expect("it has a name").to_string_lossy().into_owned();
-        assert!(name.ends_with(".rs"), "{name}: src is flat");
-        files.insert(name, std::fs::read_to_string(&path).expect("it is a text"));
+    fn add(folder: &Path, prefix: &str, files: &mut BTreeMap<String, String>) {
+        for entry in std::fs::read_dir(folder).expect("there is src") {
+            let path = entry.expect("it can be read").path();
+            let name = path.file_name().expect("it has a name").to_string_lossy().into_owned();
+            if path.is_dir() {
+                add(&path, &format!("{prefix}{name}/"), files);
+            } else {
+                let text = std::fs::read_to_string(&path).expect("it is a text");
+                files.insert(format!("{prefix}{name}"), text);
+            }
+        }
     }
+    let mut files = BTreeMap::new();
+    add(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut files);
     files
-}
-
-fn source(name: &str) -> String {
-    sources().remove(&format!("{name}.rs")).unwrap_or_else(|| panic!("there is no {name}.rs"))
 }
 
 #[test]
@@ -269,66 +200,29 @@ fn comments_and_strings_are_told_from_code() {
 }
 
 #[test]
-fn the_modules_stand_in_reading_order() {
-    let text = code(&source("lib"), true);
-    let declared: Vec<&str> =
-        text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
-    assert_eq!(declared, MODULES.map(|(name, _)| name));
-    let files: Vec<String> =
-        sources().into_keys().filter(|name| name != "lib.rs" && name != "main.rs").collect();
-    let mut listed: Vec<String> = MODULES.iter().map(|(name, _)| format!("{name}.rs")).collect();
-    listed.sort();
-    assert_eq!(files, listed);
-}
-
-#[test]
-fn modules_name_only_those_that_they_may() {
-    let bad = "use crate::message::Message;\nuse crate::{digest, store::Store};\nfn f() { crate::http::start() }\n// crate::api\n";
-    assert_eq!(named_modules(bad), ["digest", "http", "message", "store"]);
-    assert_eq!(check_dependencies(bad, &["digest", "store"]), ["http", "message"]);
-    for (name, allowed) in MODULES {
-        assert_eq!(check_dependencies(&source(name), allowed), [""; 0], "{name}.rs");
+fn folders_import_only_what_stands_before_them() {
+    let bad = "use crate::core::message::Message;\nuse crate::core::api::{map};\nfn f() { crate::http::start() }\n// crate::cli\n#[cfg(test)]\nmod tests {\n    use crate::daemon;";
+    assert_eq!(named_folders(bad), ["core", "core/api", "http"]);
+    assert_eq!(check_imports("core/store.rs", bad), ["core/api", "http"]);
+    assert_eq!(check_imports("core/api/json.rs", bad), ["http"]);
+    assert_eq!(check_imports("http/server.rs", bad), [""; 0]);
+    for (name, text) in sources().iter().filter(|(name, _)| *name != "main.rs") {
+        assert_eq!(check_imports(name, text), [""; 0], "src/{name}");
     }
-    // None of the core may name a module of the shell, whatever the table says.
-    for (name, allowed) in &MODULES[..CORE] {
-        let shell = MODULES[CORE..].iter().find(|(module, _)| allowed.contains(module));
-        assert!(shell.is_none(), "{name} is allowed {shell:?}");
+    // What a row allows stands before it: there is no circle.
+    for (row, (folder, allowed)) in FOLDERS.iter().enumerate() {
+        let is_before = |name: &&str| FOLDERS[..row].iter().any(|(before, _)| before == name);
+        assert!(allowed.iter().all(is_before), "{folder} imports what comes after it");
     }
 }
 
 #[test]
-fn the_core_waits_for_nothing_and_draws_no_lots() {
-    for (bad, wrong) in [
-        ("use std::net::TcpStream;", 2),
-        ("let now = std::time::Instant::now();", 2),
-        ("std::thread::sleep(pause);", 1),
-        ("use std::sync::Mutex;", 2),
-        ("static mut COUNT: u32 = 0;", 1),
-        ("let peer = fastrand::usize(..peers);", 1),
-        ("let mut rng = fastrand::Rng::new();", 2),
-        ("use fastrand::Rng;\nlet mut rng = Rng::new();", 1),
-        ("let port = std::env::var(name);", 1),
-        ("std::process::exit(1);", 1),
-        ("log::info!(\"here\");", 1),
-    ] {
-        assert_eq!(check_core(bad).len(), wrong, "{bad}: {:?}", check_core(bad));
-    }
-    assert_eq!(
-        check_core("use fastrand::Rng;\n// std::net\nfn f(rng: &mut fastrand::Rng) {}"),
-        [""; 0]
-    );
-    for (name, _) in &MODULES[..CORE] {
-        assert_eq!(check_core(&source(name)), [""; 0], "{name}.rs");
-    }
-}
-
-#[test]
-fn one_file_knows_tiny_http() {
+fn tiny_http_is_known_in_its_folder_only() {
     let knows = |text: &str| code(text, true).contains("tiny_http");
     assert!(knows("use tiny_http::Server;") && !knows("// tiny_http\n"));
-    let files: Vec<String> =
-        sources().into_iter().filter(|(_, text)| knows(text)).map(|(name, _)| name).collect();
-    assert_eq!(files, ["http.rs"]);
+    for (name, text) in sources() {
+        assert!(!knows(&text) || name.starts_with("http/"), "src/{name}");
+    }
 }
 
 #[test]
@@ -336,7 +230,7 @@ fn unsafe_code_is_forbidden() {
     let forbids = |text: &str| code(text, true).contains("\n#![forbid(unsafe_code)]\n");
     assert!(!forbids("\n// #![forbid(unsafe_code)]\n") && !forbids("\n#![deny(unsafe_code)]\n"));
     for name in ["lib", "main"] {
-        assert!(forbids(&source(name)), "{name}.rs");
+        assert!(forbids(&sources()[&format!("{name}.rs")]), "{name}.rs");
     }
 }
 

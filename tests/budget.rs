@@ -5,9 +5,7 @@
 
 mod support;
 
-use gossip_sidecar::digest::{Prefix, key_hash};
-use gossip_sidecar::entry::Record;
-use gossip_sidecar::store::{HOT_FOR_MS, Store};
+use gossip_sidecar::{HOT_FOR_MS, Prefix, Record, Store, key_hash};
 use std::fmt::Write;
 use support::*;
 

@@ -4,7 +4,7 @@
 mod cluster_support;
 
 use cluster_support::*;
-use gossip_sidecar::config::SETTINGS;
+use gossip_sidecar::SETTINGS;
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener};
 use std::process::{Child, Output, Stdio};

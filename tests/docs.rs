@@ -1,6 +1,6 @@
 //! The documents say what the program does.
 
-use gossip_sidecar::config::SETTINGS;
+use gossip_sidecar::SETTINGS;
 
 const README: &str = include_str!("../README.md");
 const CARGO: &str = include_str!("../Cargo.toml");

@@ -3,9 +3,7 @@
 
 mod support;
 
-use gossip_sidecar::digest::{Item, key_hash};
-use gossip_sidecar::store::Store;
-use gossip_sidecar::version::Version;
+use gossip_sidecar::{Item, Store, Version, key_hash};
 use std::collections::HashMap;
 use support::{WALL_MS, contents, exchange, store, store_with, value, values};
 

@@ -2,15 +2,11 @@
 
 mod support;
 
-use gossip_sidecar::digest::{FAN_OUT, Item, Prefix, key_hash};
-use gossip_sidecar::entry::{Entry, Record};
-use gossip_sidecar::exchange::{
-    Exchange, FULL_TURN_BYTES, Identity, MAX_LISTED_ENTRIES, MAX_TURNS, Next,
+use gossip_sidecar::{
+    Duty, END_OF_TIME_MS, Entry, Exchange, FAN_OUT, FULL_TURN_BYTES, HOT_FOR_MS, Hello, Identity,
+    Item, MAX_LINE_ITEMS, MAX_LISTED_ENTRIES, MAX_TURNS, Message, Next, Prefix, Put, Record,
+    Refusal, Store, Version, key_hash,
 };
-use gossip_sidecar::gossip::Duty;
-use gossip_sidecar::message::{Hello, MAX_LINE_ITEMS, Message, Refusal};
-use gossip_sidecar::store::{HOT_FOR_MS, Put, Store};
-use gossip_sidecar::version::{END_OF_TIME_MS, Version};
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use std::ops::ControlFlow;

@@ -2,13 +2,11 @@
 
 mod support;
 
-use gossip_sidecar::digest::{FAN_OUT, Item, MAX_DEPTH, Prefix};
-use gossip_sidecar::gossip::{Duty, WAVES};
-use gossip_sidecar::message::{
-    Hello, MAX_CLUSTER_BYTES, MAX_KEY_BYTES, MAX_LINE_BYTES, MAX_LINE_ITEMS, MAX_VALUE_BYTES,
-    Message, PROTOCOL_VERSION, ReadError, Refusal, is_cluster_name, write_record,
+use gossip_sidecar::{
+    Duty, END_OF_TIME_MS, FAN_OUT, Hello, Item, MAX_CLUSTER_BYTES, MAX_DEPTH, MAX_KEY_BYTES,
+    MAX_LINE_BYTES, MAX_LINE_ITEMS, MAX_VALUE_BYTES, Message, PROTOCOL_VERSION, Prefix, ReadError,
+    Refusal, Version, WAVES, is_cluster_name, write_record,
 };
-use gossip_sidecar::version::{END_OF_TIME_MS, Version};
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use std::io::{self, BufRead, Cursor, Read};

@@ -63,56 +63,56 @@ if ! log=$(run --test store --test doubt) || ! log=$(run --lib --test exchange -
 fi
 echo "nothing broken: the tests pass (at $SECONDS s)"
 
-mutation "of two writes at one time none wins" src/store.rs \
+mutation "of two writes at one time none wins" src/core/store.rs \
     'Some(ours) if ours.version >= entry.version =>' \
     'Some(ours) if ours.version.to_bytes()[..8] >= entry.version.to_bytes()[..8] =>' --test store
-mutation "of two writes at one time that of the smaller id wins" src/store.rs \
+mutation "of two writes at one time that of the smaller id wins" src/core/store.rs \
     'Some(ours) if ours.version >= entry.version =>' \
     'Some(ours) if {
                 let (a, b) = (ours.version.to_bytes(), entry.version.to_bytes());
                 (&a[..8], &b[8..]) >= (&b[..8], &a[8..])
             } =>' --test store
-mutation "an old tombstone is taken for a key that is absent" src/store.rs \
+mutation "an old tombstone is taken for a key that is absent" src/core/store.rs \
     'None if is_outdated =>' 'None if is_outdated && false =>' --test store
-mutation "a tombstone is forgotten before its time" src/store.rs \
+mutation "a tombstone is forgotten before its time" src/core/store.rs \
     'version.ms().saturating_add(limits.tombstone_ttl_ms)' \
     'version.ms().saturating_add(limits.tombstone_ttl_ms / 2)' --test store
-mutation "a value is given out after its expiry" src/store.rs \
+mutation "a value is given out after its expiry" src/core/store.rs \
     'self.entry(key).filter(|entry| has_value(entry, self.now_ms(wall_ms)))' \
     'self.entry(key).filter(|entry| has_value(entry, self.now_ms(wall_ms).min(0)))' --test store
-mutation "what has expired on its way is taken as a value" src/store.rs \
+mutation "what has expired on its way is taken as a value" src/core/store.rs \
     'if !has_value(&entry, now_ms) {' 'if !has_value(&entry, 0) {' --test simulation -- a_few
-mutation "what expires gets a new version" src/store.rs \
+mutation "what expires gets a new version" src/core/store.rs \
     'Some(version) => {
                     let tombstone' \
     'Some(version) => {
                     let version = self.clock.next(wall_ms, Some(version)).unwrap_or(version);
                     let tombstone' --test simulation -- a_few
-mutation "values expire by the own clock alone" src/store.rs \
+mutation "values expire by the own clock alone" src/core/store.rs \
     'wall_ms.saturating_add_signed(self.ahead_ms)' \
     'wall_ms.saturating_add_signed(self.ahead_ms * 0)' --test simulation -- a_hundred
-mutation "another cluster is answered" src/exchange.rs \
+mutation "another cluster is answered" src/core/exchange.rs \
     'if hello.cluster != self.me.cluster {' 'if hello.cluster.is_empty() {' --test exchange -- strangers
-mutation "digests are cut without the salt" src/digest.rs \
+mutation "digests are cut without the salt" src/core/digest.rs \
     'self.xor.wrapping_mul(salt | 1) >> 32' 'self.xor.wrapping_mul(salt * 0 | 1) >> 32' --test doubt
-mutation "digests are cut to their lower half" src/digest.rs \
+mutation "digests are cut to their lower half" src/core/digest.rs \
     '(self.xor.wrapping_mul(salt | 1) >> 32) as u32' '(self.xor ^ salt) as u32' --test doubt
-mutation "who was cut off brings deleted keys back" src/exchange.rs \
+mutation "who was cut off brings deleted keys back" src/core/exchange.rs \
     'self.me.cut_ms.filter(was_there)' 'self.me.cut_ms.filter(was_there).filter(|_| false)' --test exchange -- a_cut_off
-mutation "who came after the cut says what was deleted before" src/exchange.rs \
+mutation "who came after the cut says what was deleted before" src/core/exchange.rs \
     'self.peer_since_ms.is_some_and(|since_ms| since_ms <= cut_ms)' \
     'self.peer_since_ms.is_some_and(|since_ms| since_ms <= cut_ms.max(u64::MAX))' --test exchange -- who_came
-mutation "a write goes by the wall clock alone" src/version.rs \
+mutation "a write goes by the wall clock alone" src/core/version.rs \
     'let time = own.max(current.map_or(0, |version| version.time + 1));' \
     'let time = current.map_or(own, |_| wall_ms << COUNTER_BITS);' --test store
-mutation "a version from the future takes the clock along" src/version.rs \
+mutation "a version from the future takes the clock along" src/core/version.rs \
     'seen.time.min(bound)' 'seen.time.max(bound.min(0))' --lib version
-mutation "who was called is sure that its records have arrived" src/exchange.rs \
+mutation "who was called is sure that its records have arrived" src/core/exchange.rs \
     '(self.role == Role::Caller || self.summary.sent == 0)' \
     '(self.role == Role::Caller || self.summary.sent < u64::MAX)' --test doubt
-mutation "what was left out is taken for sent" src/exchange.rs \
+mutation "what was left out is taken for sent" src/core/exchange.rs \
     'Message::Rest => self.left_out = true,' 'Message::Rest => {}' --test exchange -- what_does_not
-mutation "a hot list explains whatever differs" src/exchange.rs \
+mutation "a hot list explains whatever differs" src/core/exchange.rs \
     'if theirs ^ store.root().xor != self.explained {' \
     'if theirs ^ store.root().xor != self.explained && self.explained == 0 {' --test exchange -- a_mad_wall
 

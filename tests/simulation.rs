@@ -2,7 +2,7 @@
 
 mod simulator;
 
-use gossip_sidecar::entry::Entry;
+use gossip_sidecar::Entry;
 use simulator::{Chaos, Settings, Simulator, View};
 use std::collections::BTreeMap;
 

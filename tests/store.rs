@@ -2,13 +2,11 @@
 
 mod support;
 
-use gossip_sidecar::digest::{Digest, FAN_OUT, Prefix};
-use gossip_sidecar::entry::{Entry, Record};
-use gossip_sidecar::store::{
-    DUE_OVERHEAD_BYTES, ENTRY_OVERHEAD_BYTES, HOT_FOR_MS, Limits, MAX_COLLECTED_AT_ONCE,
-    MAX_HOT_ITEMS, Merged, Put, SHARD_DEPTH, SHARDS, Store, shard_of, shards_of,
+use gossip_sidecar::{
+    Clock, DUE_OVERHEAD_BYTES, Digest, END_OF_TIME_MS, ENTRY_OVERHEAD_BYTES, Entry, FAN_OUT,
+    HOT_FOR_MS, Limits, MAX_COLLECTED_AT_ONCE, MAX_HOT_ITEMS, Merged, Prefix, Put, Record,
+    SHARD_DEPTH, SHARDS, Store, Version, shard_of, shards_of,
 };
-use gossip_sidecar::version::{Clock, END_OF_TIME_MS, Version};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

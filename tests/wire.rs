@@ -5,7 +5,7 @@ mod cluster_support;
 mod support;
 
 use cluster_support::{addresses, eventually, free_port};
-use gossip_sidecar::message::Message;
+use gossip_sidecar::Message;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};

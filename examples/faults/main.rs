@@ -189,7 +189,7 @@ fn run(
 
 /// On SIGTERM and SIGINT all waits end, so that everything is taken away in good order.
 fn watch_signals(interrupted: &Arc<AtomicBool>) {
-    match gossip_sidecar::signals::Signals::new() {
+    match gossip_sidecar::Signals::new() {
         Err(error) => eprintln!("faults: signals are not handled: {error}"),
         Ok(signals) => {
             let interrupted = interrupted.clone();

@@ -1,8 +1,8 @@
 //! What the targets share: how much memory is taken, and what a store must be like at all times.
 
-use gossip_sidecar::digest::{Digest, Item, key_hash};
-use gossip_sidecar::entry::Entry;
-use gossip_sidecar::store::{DUE_OVERHEAD_BYTES, ENTRY_OVERHEAD_BYTES, Limits, SHARDS, Store};
+use gossip_sidecar::{
+    DUE_OVERHEAD_BYTES, Digest, ENTRY_OVERHEAD_BYTES, Entry, Item, Limits, SHARDS, Store, key_hash,
+};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -1,12 +1,10 @@
 //! A conversation with a peer that says anything at all, in either role.
 #![no_main]
 
-use gossip_sidecar::entry::{Entry, Record};
-use gossip_sidecar::exchange::{Exchange, FULL_TURN_BYTES, Identity, MAX_TURNS, Next};
-use gossip_sidecar::gossip::Duty;
-use gossip_sidecar::message::Message;
-use gossip_sidecar::store::{MAX_COLLECTED_AT_ONCE, Store};
-use gossip_sidecar::version::{MAX_CLOCK_LEAD_MS, Version};
+use gossip_sidecar::{
+    Duty, Entry, Exchange, FULL_TURN_BYTES, Identity, MAX_CLOCK_LEAD_MS, MAX_COLLECTED_AT_ONCE,
+    MAX_TURNS, Message, Next, Record, Store, Version,
+};
 use gossip_sidecar_fuzz::{WALL_MS, assert_in_step, contents, peak_bytes, store};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;

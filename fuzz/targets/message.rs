@@ -2,7 +2,7 @@
 //! came, and takes no more memory than it has bytes.
 #![no_main]
 
-use gossip_sidecar::message::{MAX_LINE_BYTES, Message, ReadError};
+use gossip_sidecar::{MAX_LINE_BYTES, Message, ReadError};
 use gossip_sidecar_fuzz::peak_bytes;
 use libfuzzer_sys::fuzz_target;
 use std::io::BufReader;

@@ -2,13 +2,11 @@
 //! out. The input is read as an HTTP request is, by lines.
 #![no_main]
 
-use gossip_sidecar::api::{self, PLAIN_TEXT, Response, Shape};
-use gossip_sidecar::condition::Conditions;
-use gossip_sidecar::listing::MAX_PAGE_KEYS;
-use gossip_sidecar::request::{
-    Head, MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, Plan, Replicas, form, plan,
+use gossip_sidecar::api::{
+    self, Conditions, Head, MAX_PAGE_KEYS, MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, PLAIN_TEXT, Plan,
+    Replicas, Response, Shape, form, plan,
 };
-use gossip_sidecar::store::{SHARDS, Store};
+use gossip_sidecar::{SHARDS, Store};
 use gossip_sidecar_fuzz::{WALL_MS, assert_in_step, store};
 use libfuzzer_sys::fuzz_target;
 

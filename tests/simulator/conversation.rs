@@ -2,9 +2,7 @@
 
 use super::node::Told;
 use super::{CONNECT_TIMEOUT_US, Event, Simulator};
-use gossip_sidecar::exchange::{Exchange, Next};
-use gossip_sidecar::gossip::{Duty, Ended};
-use gossip_sidecar::message::{Message, Refusal};
+use gossip_sidecar::{Duty, Ended, Exchange, Message, Next, Refusal};
 
 /// As in the shell: conversations answered at a time.
 const MAX_ANSWERS_AT_A_TIME: usize = 8;
@@ -286,9 +284,8 @@ impl Simulator {
             }
             _ => None,
         };
-        let version_of = |key: &str, store: &gossip_sidecar::store::Store| {
-            store.entry(key).map(|entry| entry.version)
-        };
+        let version_of =
+            |key: &str, store: &gossip_sidecar::Store| store.entry(key).map(|entry| entry.version);
         let store = &mut self.nodes[node].store;
         let before = record.as_ref().and_then(|record| version_of(&record.key, store));
         let forgotten = exchange.summary().forgotten;

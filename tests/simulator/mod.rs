@@ -290,7 +290,7 @@ pub struct Simulator {
     listing: u64,
     look_ups_fail: bool,
     writing: bool,
-    watched: Option<(String, gossip_sidecar::version::Version)>,
+    watched: Option<(String, gossip_sidecar::Version)>,
     trace: SipHasher13,
 }
 

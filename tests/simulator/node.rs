@@ -2,10 +2,9 @@
 
 use super::{BEGIN_MS, Event, Settings, Simulator};
 use fastrand::Rng;
-use gossip_sidecar::exchange::{Identity, Summary};
-use gossip_sidecar::gossip::{Action, Duty, Ended, Gossip, cut_since};
-use gossip_sidecar::store::{Limits, Store};
-use gossip_sidecar::version::Version;
+use gossip_sidecar::{
+    Action, Duty, Ended, Gossip, Identity, Limits, Store, Summary, Version, cut_since,
+};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A node's wall clock: no two need to agree.

@@ -3,9 +3,7 @@
 
 use super::node::Held;
 use super::{BEGIN_MS, Simulator};
-use gossip_sidecar::entry::{Entry, Record};
-use gossip_sidecar::store::MAX_COLLECTED_AT_ONCE;
-use gossip_sidecar::version::Version;
+use gossip_sidecar::{Entry, MAX_COLLECTED_AT_ONCE, Record, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A clock that is off by more is mad: nobody means a value to expire at such a time.

@@ -2,8 +2,7 @@
 
 use super::node::{Held, Told};
 use super::{Event, Simulator};
-use gossip_sidecar::store::Put;
-use gossip_sidecar::version::Version;
+use gossip_sidecar::{Put, Version};
 
 impl Simulator {
     /// Starts or stops the writers.

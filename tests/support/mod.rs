@@ -3,12 +3,10 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
-use gossip_sidecar::digest::{Digest, Item, Prefix, key_hash};
-use gossip_sidecar::entry::{Entry, Record};
-use gossip_sidecar::exchange::{Exchange, Identity, Next, Summary};
-use gossip_sidecar::message::Message;
-use gossip_sidecar::store::{DUE_OVERHEAD_BYTES, ENTRY_OVERHEAD_BYTES, Limits, SHARDS, Store};
-use gossip_sidecar::version::Version;
+use gossip_sidecar::{
+    DUE_OVERHEAD_BYTES, Digest, ENTRY_OVERHEAD_BYTES, Entry, Exchange, Identity, Item, Limits,
+    Message, Next, Prefix, Record, SHARDS, Store, Summary, Version, key_hash,
+};
 use proptest::test_runner::{Config, RngSeed};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -1,14 +1,14 @@
 //! What all threads of a sidecar share.
 
-use crate::api::{self, Response};
 use crate::config::Config;
-use crate::exchange::{Identity, Summary};
-use crate::gossip::{Duty, cut_since};
-use crate::logger::{Limiter, PANICS};
-use crate::mailbox::Mailbox;
-use crate::metrics::{self, CLOCK_WARNING_MS, Counter, Gauge, Metrics};
-use crate::roster::Roster;
-use crate::store::{Limits, Store};
+use crate::core::api::response::{JSON, PLAIN_TEXT, Response};
+use crate::core::exchange::{Identity, Summary};
+use crate::core::scheduler::{Duty, cut_since};
+use crate::core::store::{Limits, Store};
+use crate::node::members::Roster;
+use crate::node::metrics::{self, CLOCK_WARNING_MS, Counter, Gauge, Metrics};
+use crate::sys::logger::{Limiter, PANICS};
+use crate::sys::mailbox::Mailbox;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::AcqRel, Ordering::Relaxed};
@@ -273,13 +273,13 @@ impl Node {
         ];
         let up_secs = self.started.elapsed().as_secs();
         let text = metrics::stats(json, up_secs, &self.metrics, &facts, &self.gauges());
-        Response::ok(if json { api::JSON } else { api::PLAIN_TEXT }, text.into_bytes())
+        Response::ok(if json { JSON } else { PLAIN_TEXT }, text.into_bytes())
     }
 
     /// The answer to `/peers`.
     pub fn peers(&self, json: bool) -> Response {
         let text = self.roster().write(json);
-        Response::ok(if json { api::JSON } else { api::PLAIN_TEXT }, text.into_bytes())
+        Response::ok(if json { JSON } else { PLAIN_TEXT }, text.into_bytes())
     }
 
     /// The text of `/metrics`.

@@ -1,7 +1,7 @@
 //! A small HTTP client for the command line and the probes: a scratch image has no curl.
 
-use crate::api;
-use crate::request::MAX_WAIT_MS;
+use crate::core::api::map;
+use crate::core::api::request::MAX_WAIT_MS;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub fn map_target<'a>(keys: impl IntoIterator<Item = &'a str>) -> String {
     let mut target = "/map".to_owned();
     for (index, key) in keys.into_iter().enumerate() {
         target.push_str(if index == 0 { "?k=" } else { "&k=" });
-        api::encode(&mut target, key);
+        map::encode(&mut target, key);
     }
     target
 }

@@ -13,11 +13,11 @@
 //! The methods take the store for one short step each: lock, call, unlock. No step waits for the
 //! other side.
 
-use crate::digest::{Digest, FAN_OUT, Item, MAX_DEPTH, Prefix};
-use crate::gossip::Duty;
-use crate::message::{Hello, MAX_LINE_ITEMS, Message, Refusal, write_record};
-use crate::store::{Merged, SHARD_DEPTH, Store, shard_of, shards_of};
-use crate::version::END_OF_TIME_MS;
+use crate::core::digest::{Digest, FAN_OUT, Item, MAX_DEPTH, Prefix};
+use crate::core::message::{Hello, MAX_LINE_ITEMS, Message, Refusal, write_record};
+use crate::core::scheduler::Duty;
+use crate::core::store::{Merged, SHARD_DEPTH, Store, shard_of, shards_of};
+use crate::core::version::END_OF_TIME_MS;
 use siphasher::sip::SipHasher13;
 
 /// A bucket with this many entries or fewer is listed instead of split.

@@ -1,7 +1,7 @@
 //! What has been counted, as the ancestor's `/stats` and for Prometheus.
 
-use crate::json;
-use crate::message::Refusal;
+use crate::core::api::json;
+use crate::core::message::Refusal;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

@@ -1,7 +1,7 @@
 //! A request's body: read whole, or read away.
 
-use crate::api::Response;
-use crate::door::READ_TIMEOUT;
+use crate::core::api::response::Response;
+use crate::http::listener::READ_TIMEOUT;
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,10 @@
 //! What a request wants: method, target and headers in, a plan out, or why it cannot be had.
 
-use crate::api::{JSON, OCTET_STREAM, PLAIN_TEXT, Response, Shape};
-use crate::condition::{Conditions, prefers_second};
-use crate::listing::{DEFAULT_PAGE_KEYS, Listing, MAX_PAGE_KEYS};
-use crate::store::Pairs;
+use crate::core::api::listing::{DEFAULT_PAGE_KEYS, Listing, MAX_PAGE_KEYS};
+use crate::core::api::map::Shape;
+use crate::core::api::preconditions::{Conditions, prefers_second};
+use crate::core::api::response::{JSON, OCTET_STREAM, PLAIN_TEXT, Response};
+use crate::core::store::Pairs;
 
 /// The bytes of a request's target that are looked at; a URL with many long keys has its place.
 pub const MAX_TARGET_BYTES: usize = 64 * 1024;

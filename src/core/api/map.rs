@@ -1,42 +1,13 @@
-//! What the application may ask: plain request in, plain response out.
-//!
-//! Knows neither sockets nor the HTTP server. A request is planned without the store, then carried
-//! out in one short call on it.
+//! Operations on the map: each one call on the store.
 
-use crate::condition::Conditions;
-use crate::entry::Entry;
-use crate::json;
-use crate::listing::Page;
-use crate::store::{Pairs, Put, Store};
+use crate::core::api::json;
+use crate::core::api::preconditions::Conditions;
+use crate::core::entry::Entry;
+
+use crate::core::api::listing::Page;
+use crate::core::api::response::{JSON, OCTET_STREAM, PLAIN_TEXT, Response};
+use crate::core::store::{Pairs, Put, Store};
 use std::fmt::Write;
-
-/// The media type of the map's answers, as the ancestor spells it.
-pub const OCTET_STREAM: &str = "application/octet-stream";
-/// The media type of texts for people.
-pub const PLAIN_TEXT: &str = "text/plain; charset=UTF-8";
-/// The media type of JSON.
-pub const JSON: &str = "application/json";
-
-/// An answer, before it is written down. Nothing of the request is in what becomes its head.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Response {
-    /// HTTP status code.
-    pub status: u16,
-    /// The body's media type; none if there is no body.
-    pub content_type: Option<&'static str>,
-    /// The `Allow` header of a 405.
-    pub allow: Option<&'static str>,
-    /// The `ETag` header without its quotes.
-    pub tag: Option<String>,
-    /// The `Last-Modified` header, in Unix milliseconds.
-    pub modified_ms: Option<u64>,
-    /// The `Ttl` header: how long the value is still there, in milliseconds.
-    pub ttl_ms: Option<u64>,
-    /// The `Has-More` header of a list.
-    pub has_more: Option<bool>,
-    /// The body, whole.
-    pub body: Vec<u8>,
-}
 
 /// How the values of keys are written down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,43 +18,6 @@ pub enum Shape {
     Value,
     /// An object with the keys as names.
     Json,
-}
-
-impl Response {
-    /// An answer with a body.
-    pub fn ok(content_type: &'static str, body: Vec<u8>) -> Self {
-        Self { status: 200, content_type: Some(content_type), body, ..Self::default() }
-    }
-
-    /// An answer with nothing but its status.
-    pub fn empty(status: u16) -> Self {
-        Self { status, ..Self::default() }
-    }
-
-    /// One line that says what was wrong and what would be right.
-    pub fn problem(status: u16, reason: impl std::fmt::Display) -> Self {
-        let body = format!("{reason}\n").into_bytes();
-        Self { status, ..Self::ok(PLAIN_TEXT, body) }
-    }
-
-    /// That the client may go on using what it has.
-    fn not_modified(tag: Option<String>) -> Self {
-        Self { tag, ..Self::empty(304) }
-    }
-
-    fn leaving() -> Self {
-        Self::problem(503, "leaving: the others have everything, and no write is taken any more")
-    }
-
-    fn precondition_failed() -> Self {
-        Self::problem(412, "the key's version is not as If-Match or If-None-Match says")
-    }
-
-    /// Whether a client that waits for a change has to wait on: one that knows a version waits for
-    /// anything else, and one that knows none for there to be one.
-    pub fn is_unchanged(&self, conditions: &Conditions) -> bool {
-        self.status == 304 || (self.status == 404 && !conditions.know_something())
-    }
 }
 
 fn tag(entry: Option<&Entry>) -> Option<String> {

@@ -1,7 +1,7 @@
 //! Who the other nodes are, and how the last exchange with each of them went.
 
-use crate::exchange::Summary;
-use crate::json;
+use crate::core::api::json;
+use crate::core::exchange::Summary;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::time::Instant;

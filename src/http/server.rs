@@ -4,19 +4,19 @@
 //! pool of threads; larger uploads are read by a bounded number of threads of their own, so that a
 //! slow one keeps nobody waiting.
 
-use crate::answer;
-use crate::api::Response;
-use crate::body::{self, MAX_DISCARDED_BYTES, TOO_SLOW, UPLOAD_TIMEOUT};
-use crate::crew::Crew;
-use crate::daemon::{CannotServe, keep_alive};
-use crate::door::{Door, READ_TIMEOUT};
-use crate::handler::{self, Outcome, Replicated};
-use crate::lanes::Lanes;
-use crate::logger::{Limiter, PANICS};
-use crate::metrics::Counter;
-use crate::node::{Node, Place};
-use crate::request::{self, Head};
-use crate::waits::{Interest, Wait, Waits};
+use crate::core::api::request::{self, Head};
+use crate::core::api::response::Response;
+use crate::http::body::{self, MAX_DISCARDED_BYTES, TOO_SLOW, UPLOAD_TIMEOUT};
+use crate::http::crew::Crew;
+use crate::http::handler::{self, Outcome, Replicated};
+use crate::http::listener::{Door, READ_TIMEOUT};
+use crate::http::pipelining::Lanes;
+use crate::http::response;
+use crate::node::metrics::Counter;
+use crate::node::state::{Node, Place};
+use crate::node::watchers::{Interest, Wait, Waits};
+use crate::sys::logger::{Limiter, PANICS};
+use crate::sys::threads::keep_alive;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -65,11 +65,12 @@ const KNOCKS_SKIPPED: u32 = 10;
 const MAX_KNOCKS_UNANSWERED: u32 = 4;
 
 /// Serves HTTP on the listeners, in threads of its own.
-pub fn start(node: &Arc<Node>, listeners: Vec<TcpListener>) -> Result<(), CannotServe> {
+pub fn start(node: &Arc<Node>, listeners: Vec<TcpListener>) -> io::Result<()> {
     let waits = Arc::new(Waits::new(node.clone()));
     for listener in listeners {
-        let door = Door::new(listener)
-            .map_err(|error| CannotServe(format!("cannot set a timeout for HTTP: {error}")))?;
+        let door = Door::new(listener).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot set a timeout for HTTP: {error}"))
+        })?;
         let server = set_up(&door)?;
         let front = Arc::new(Front {
             node: node.clone(),
@@ -99,11 +100,10 @@ pub fn start(node: &Arc<Node>, listeners: Vec<TcpListener>) -> Result<(), Cannot
 }
 
 /// Sets tiny_http up on a copy of the listener, which outlives it.
-fn set_up(door: &Door) -> Result<Arc<Listening>, CannotServe> {
-    let server = door.listener().map_err(Into::into);
-    let server = server.and_then(|listener| Server::from_listener(listener, None));
-    let listening = |server| Arc::new(Listening { server, turn: Mutex::default() });
-    server.map(listening).map_err(|error| CannotServe(format!("cannot serve HTTP: {error}")))
+fn set_up(door: &Door) -> io::Result<Arc<Listening>> {
+    let server = Server::from_listener(door.listener()?, None)
+        .map_err(|error| io::Error::other(format!("cannot serve HTTP: {error}")))?;
+    Ok(Arc::new(Listening { server, turn: Mutex::default() }))
 }
 
 /// tiny_http, set up once.
@@ -494,7 +494,7 @@ impl Front {
         // On a closed lane nothing more is carried out: the client had better open a new one.
         let closes = client.is_some_and(|client| self.lanes.is_closed(client))
             || header(&request, "Connection").any(|value| value.eq_ignore_ascii_case("close"));
-        let bytes = answer::encode(&response, reason(&response), is_head, closes);
+        let bytes = response::encode(&response, reason(&response), is_head, closes);
         let mut writer = request.into_writer();
         // A client that is gone needs no answer.
         let mut write = move || drop(writer.write_all(&bytes).and_then(|()| writer.flush()));
@@ -531,7 +531,7 @@ impl Front {
         // To upgrade is the one way to keep the reader, but tiny_http leaves out the length of what
         // it sends with that. So it sends an interim answer, and ours follows.
         let mut stream = request.upgrade("close", tiny_http::Response::empty(100));
-        let bytes = answer::encode(response, reason(response), is_head, true);
+        let bytes = response::encode(response, reason(response), is_head, true);
         let _ = stream.write_all(&bytes).and_then(|()| stream.flush());
         if may_end {
             lock(&self.given_up).push((client, stream));

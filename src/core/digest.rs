@@ -3,7 +3,7 @@
 //! Keys are placed in a trie of fan-out 16 by a stable 64-bit hash. The digest of a bucket is the
 //! XOR of the fingerprints of its entries, so that it is kept up to date in constant time.
 
-use crate::version::{Version, parse_hex};
+use crate::core::version::{Version, parse_hex};
 use siphasher::sip::SipHasher13;
 use std::fmt;
 

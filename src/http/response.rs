@@ -1,6 +1,6 @@
 //! An answer as it goes over the wire (RFC 9112).
 
-use crate::api::Response;
+use crate::core::api::response::Response;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

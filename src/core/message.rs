@@ -20,10 +20,10 @@
 //! `docs/PROTOCOL.md` has the whole grammar. Everything that comes in is checked against the limits
 //! below before it is stored; nothing is allocated by a length that was merely promised.
 
-use crate::digest::{FAN_OUT, Item, MAX_DEPTH, Prefix};
-use crate::entry::{Entry, Record};
-use crate::gossip::{Duty, WAVES};
-use crate::version::{END_OF_TIME_MS, Version, parse_hex};
+use crate::core::digest::{FAN_OUT, Item, MAX_DEPTH, Prefix};
+use crate::core::entry::{Entry, Record};
+use crate::core::scheduler::{Duty, WAVES};
+use crate::core::version::{END_OF_TIME_MS, Version, parse_hex};
 use std::fmt;
 use std::io::{self, BufRead, Read, Write};
 

@@ -3,10 +3,10 @@
 //! The store takes the time as an argument and does no I/O: with the same calls it comes to the
 //! same state. It is meant to stand behind one mutex, locked for one call at a time.
 
-use crate::changes::Changes;
-use crate::digest::{Digest, FAN_OUT, Item, Prefix, key_hash};
-use crate::entry::{Entry, Record};
-use crate::version::{Clock, END_OF_TIME_MS, Version};
+use crate::core::changes::Changes;
+use crate::core::digest::{Digest, FAN_OUT, Item, Prefix, key_hash};
+use crate::core::entry::{Entry, Record};
+use crate::core::version::{Clock, END_OF_TIME_MS, Version};
 use siphasher::sip::SipHasher13;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::BuildHasher;

@@ -1,7 +1,7 @@
 //! Three sidecars on this machine, to try things out: no root, no DNS server, no containers.
 
-use crate::client;
-use crate::signals::Signals;
+use crate::cli::client;
+use crate::sys::signals::Signals;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};

@@ -1,6 +1,6 @@
 //! Requests that wait for a change. They wait as data: none has a thread of its own.
 
-use crate::node::{Event, Node, wall_ms};
+use crate::node::state::{Event, Node, wall_ms};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

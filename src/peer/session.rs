@@ -1,17 +1,18 @@
-//! The other sidecars: finding them through DNS, and talking to them over TCP.
+//! Exchanges over TCP, opened by us or by a peer.
 //!
 //! Every wait has a deadline and every size a limit: the peer port is open to the pod network.
 
-use crate::config::Host;
-use crate::exchange::{Exchange, FULL_TURN_BYTES, Next, Summary};
-use crate::gossip::{Duty, Ended};
-use crate::logger::Limiter;
-use crate::message::{MAX_KEY_BYTES, MAX_LINE_BYTES, MAX_VALUE_BYTES, Message, ReadError, Refusal};
-use crate::metrics::Counter;
-use crate::node::{Node, Place, wall_ms};
+use crate::core::exchange::{Exchange, FULL_TURN_BYTES, Next, Summary};
+use crate::core::message::{
+    MAX_KEY_BYTES, MAX_LINE_BYTES, MAX_VALUE_BYTES, Message, ReadError, Refusal,
+};
+use crate::core::scheduler::{Duty, Ended};
+use crate::node::metrics::Counter;
+use crate::node::state::{Node, Place, wall_ms};
+use crate::sys::logger::Limiter;
 use std::fmt;
 use std::io::{self, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,22 +62,6 @@ impl fmt::Display for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
-    }
-}
-
-/// Looks all hosts up. An error only if none of them can be found.
-pub fn resolve(hosts: &[Host]) -> io::Result<Vec<SocketAddr>> {
-    let mut found = Vec::new();
-    let mut error = None;
-    for host in hosts {
-        match (host.name.as_str(), host.port).to_socket_addrs() {
-            Ok(addresses) => found.extend(addresses),
-            Err(failed) => error = Some(failed),
-        }
-    }
-    match error {
-        Some(error) if found.is_empty() => Err(error),
-        _ => Ok(found),
     }
 }
 

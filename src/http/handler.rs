@@ -1,10 +1,11 @@
 //! Carries out what a request wants, on a node: locks the store for it, call by call.
 
-use crate::api::{self, Response};
-use crate::node::{Node, wall_ms};
-use crate::request::{self, Plan, Replicas};
-use crate::store::SHARDS;
-use crate::waits::Interest;
+use crate::core::api::map;
+use crate::core::api::request::{self, Plan, Replicas};
+use crate::core::api::response::{PLAIN_TEXT, Response};
+use crate::core::store::SHARDS;
+use crate::node::state::{Node, wall_ms};
+use crate::node::watchers::Interest;
 use std::time::{Duration, Instant};
 
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -48,7 +49,7 @@ pub fn carry_out(
         Plan::Get { mut keys, shape, conditions, wait_ms } => {
             let mut store = node.store();
             let seen = if wait_ms.is_some() { store.changes_mut().watch() } else { 0 };
-            let response = api::get(&store, &keys, shape, &conditions, wall_ms());
+            let response = map::get(&store, &keys, shape, &conditions, wall_ms());
             let interest = Interest::Key(keys.pop().unwrap_or_default());
             (interest, wait_ms, response, seen, conditions)
         }
@@ -59,7 +60,7 @@ pub fn carry_out(
             (0..SHARDS).for_each(|shard| {
                 page.visit(&node.store_after_others(), shard, wall_ms());
             });
-            (interest, wait_ms, api::list(page, json, &conditions), seen, conditions)
+            (interest, wait_ms, map::list(page, json, &conditions), seen, conditions)
         }
         Plan::Put { .. } | Plan::PutForm { .. } | Plan::Delete { .. } => {
             return write(node, plan, has_body, read_body);
@@ -87,7 +88,7 @@ fn write(
         Plan::Put { key, ttl_ms, conditions, tells_version, replicas } => {
             let written = read_body().map(|value| {
                 let mut store = node.store();
-                let put = api::put(&mut store, &key, value, ttl_ms, &conditions, wall_ms());
+                let put = map::put(&mut store, &key, value, ttl_ms, &conditions, wall_ms());
                 let tag = put.tag.clone().filter(|_| tells_version);
                 (Response { tag, ..put }, store.writes())
             });
@@ -97,7 +98,7 @@ fn write(
             let form = read_body().and_then(|body| request::form(&body, node.config.max_key_bytes));
             let written = form.map(|form| {
                 let mut store = node.store();
-                (api::put_form(&mut store, form, ttl_ms, wall_ms()), store.writes())
+                (map::put_form(&mut store, form, ttl_ms, wall_ms()), store.writes())
             });
             (written, replicas)
         }
@@ -106,7 +107,7 @@ fn write(
         }
         Plan::Delete { keys, conditions, replicas } => {
             let mut store = node.store();
-            let response = api::delete(&mut store, &keys, &conditions, wall_ms());
+            let response = map::delete(&mut store, &keys, &conditions, wall_ms());
             (Ok((response, store.writes())), replicas)
         }
         plan => return Outcome::Answer(show(node, &plan)),
@@ -127,7 +128,7 @@ fn write(
 
 /// What has nothing to do with the map.
 fn show(node: &Node, plan: &Plan) -> Response {
-    let text = |text: &[u8]| Response::ok(api::PLAIN_TEXT, text.to_vec());
+    let text = |text: &[u8]| Response::ok(PLAIN_TEXT, text.to_vec());
     match plan {
         Plan::Stats(json) => node.stats(*json),
         Plan::Peers(json) => node.peers(*json),

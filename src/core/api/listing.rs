@@ -1,7 +1,7 @@
 //! A page of the keys that there are, in order.
 
-use crate::digest::{Digest, Item, key_hash};
-use crate::store::Store;
+use crate::core::digest::{Digest, Item, key_hash};
+use crate::core::store::Store;
 use std::collections::BinaryHeap;
 
 /// Keys on a page if the request does not say.
@@ -85,7 +85,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Limits, SHARDS};
+    use crate::core::store::{Limits, SHARDS};
 
     const WALL_MS: u64 = 1_700_000_000_000;
 

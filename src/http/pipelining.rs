@@ -1,6 +1,6 @@
 //! One request of a connection at a time, in the order in which they came.
 
-use crate::door::READ_TIMEOUT;
+use crate::http::listener::READ_TIMEOUT;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,6 @@
 //! A key's state: a value, a value that ends at a given time, or a tombstone.
 
-use crate::version::Version;
+use crate::core::version::Version;
 
 /// What an expiry takes behind the value that it belongs to.
 const EXPIRY_BYTES: usize = 8;

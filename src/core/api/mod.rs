@@ -1,0 +1,16 @@
+//! What an HTTP request means: plain request in, plain response out.
+//!
+//! Knows neither sockets nor the HTTP server. A request is parsed without the store, then carried
+//! out in one short call on it.
+
+pub mod response;
+
+pub mod preconditions;
+
+pub mod json;
+
+pub mod listing;
+
+pub mod map;
+
+pub mod request;

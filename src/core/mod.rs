@@ -1,0 +1,24 @@
+//! The pure core: takes messages, time and randomness as arguments, and gives messages back.
+//!
+//! It opens no socket or file, starts no thread, reads no clock or environment and draws no random
+//! numbers of its own: the lints below refuse what `clippy.toml` lists.
+
+#![deny(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod version;
+
+pub mod digest;
+
+pub mod entry;
+
+pub mod changes;
+
+pub mod store;
+
+pub mod scheduler;
+
+pub mod message;
+
+pub mod exchange;
+
+pub mod api;
