@@ -26,8 +26,8 @@ const BUDGETS: [(usize, usize, f64, f64); 4] = [
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Writer {
-    Caller,
-    Called,
+    Initiator,
+    Responder,
     Both,
 }
 
@@ -47,8 +47,8 @@ enum Layout {
 
 /// Two stores with the same entries, which every trial leaves equal again.
 struct Pair {
-    caller: Store,
-    called: Store,
+    initiator: Store,
+    responder: Store,
     /// In the order of their hashes.
     keys: Vec<String>,
     random: fastrand::Rng,
@@ -74,15 +74,15 @@ fn keys(count: usize) -> Vec<String> {
 impl Pair {
     fn new(count: usize) -> Self {
         let mut keys = keys(count);
-        let (caller, wall_ms) = filled(0x1a2b_3c4d, &keys);
-        let mut called = store(0x5e6f_7a8b);
+        let (initiator, wall_ms) = filled(0x1a2b_3c4d, &keys);
+        let mut responder = store(0x5e6f_7a8b);
         for key in &keys {
-            let entry = caller.entry(key).expect("it was just put").clone();
-            let _ = called.merge(Record { key: key.as_str().into(), entry }, wall_ms);
+            let entry = initiator.entry(key).expect("it was just put").clone();
+            let _ = responder.merge(Record { key: key.as_str().into(), entry }, wall_ms);
         }
         keys.sort_by_cached_key(|key| key_hash(key));
         let random = fastrand::Rng::with_seed(0x676f_7373_6970);
-        Self { caller, called, keys, random, wall_ms, trials: 0 }
+        Self { initiator, responder, keys, random, wall_ms, trials: 0 }
     }
 
     fn choose(&mut self, differences: usize, change: Change, layout: Layout) -> Vec<String> {
@@ -122,22 +122,22 @@ impl Pair {
         let keys = self.choose(differences, change, layout);
         for (index, key) in keys.iter().enumerate() {
             self.wall_ms += 1;
-            let by_caller = match writer {
-                Writer::Caller => true,
-                Writer::Called => false,
+            let by_initiator = match writer {
+                Writer::Initiator => true,
+                Writer::Responder => false,
                 Writer::Both => index % 2 == 0,
             };
-            let store = if by_caller { &mut self.caller } else { &mut self.called };
+            let store = if by_initiator { &mut self.initiator } else { &mut self.responder };
             let _ = store.put(key, [b'y'; 20].into(), None, self.wall_ms);
         }
         self.wall_ms += HOT_FOR_MS + 1;
-        let outcome = exchange(&mut self.caller, &mut self.called, self.wall_ms);
-        assert!(outcome.caller.complete && self.caller.root() == self.called.root());
-        assert_eq!((outcome.caller.sent + outcome.called.sent) as usize, differences);
+        let outcome = exchange(&mut self.initiator, &mut self.responder, self.wall_ms);
+        assert!(outcome.initiator.complete && self.initiator.root() == self.responder.root());
+        assert_eq!((outcome.initiator.sent + outcome.responder.sent) as usize, differences);
         if change == Change::New {
             for key in &keys {
-                self.caller.forget(key);
-                self.called.forget(key);
+                self.initiator.forget(key);
+                self.responder.forget(key);
             }
         }
         outcome
@@ -151,7 +151,7 @@ fn assert_within_budget(count: usize) {
     let mut misses = 0;
 
     pair.wall_ms += HOT_FOR_MS + 1;
-    let idle = exchange(&mut pair.caller, &mut pair.called, pair.wall_ms);
+    let idle = exchange(&mut pair.initiator, &mut pair.responder, pair.wall_ms);
     let (bytes, round_trips) = (idle.payload_bytes(), idle.round_trips());
     let missed = bytes > IDLE_BYTES || round_trips != 1;
     misses += usize::from(missed);
@@ -166,7 +166,7 @@ fn assert_within_budget(count: usize) {
         let budget = if count > 10_000 { large } else { small };
         for layout in [Layout::Spread, Layout::Clustered] {
             for change in [Change::Overwritten, Change::New] {
-                for writer in [Writer::Caller, Writer::Called, Writer::Both] {
+                for writer in [Writer::Initiator, Writer::Responder, Writer::Both] {
                     let is_another =
                         differences > 1 || (writer != Writer::Both && layout == Layout::Spread);
                     if differences > count || !is_another {
@@ -220,14 +220,14 @@ fn assert_newcomer_within_budget(count: usize) {
             overhead += outcome.overhead_bytes();
             records += outcome.record_bytes;
             exchanges += 1;
-            if outcome.caller.complete {
+            if outcome.initiator.complete {
                 break;
             }
         }
         assert_eq!(old.root(), new.root());
         let percent = 100.0 * overhead as f64 / records as f64;
         worst = worst.max(percent);
-        let who = if newcomer_calls { "the newcomer calls" } else { "the newcomer is called" };
+        let who = if newcomer_calls { "the newcomer calls" } else { "the newcomer is responder" };
         writeln!(
             table,
             "n = {count}, {who}: {overhead} B beside {records} B of records, {percent:.3} % of \

@@ -501,7 +501,7 @@ fn a_hundred_thousand_keys_reach_an_empty_newcomer_whoever_calls() {
     let newcomer = places.start(2, &[("SERVICE_DNS_NAME", &list), ("SYNC_INTERVAL", "100ms")]);
     eventually(LATER, "the newcomer has all keys", || same(newcomer.count("keys"), KEYS as u64));
     println!("the newcomer that called had them after {:?}", began.elapsed());
-    eventually(LATER, "the called one has all keys", || same(called.count("keys"), KEYS as u64));
+    eventually(LATER, "the responder has all keys", || same(called.count("keys"), KEYS as u64));
     println!("the one that was called had them after {:?}", began.elapsed());
     let cluster = Cluster { nodes: vec![full, called, newcomer] };
     cluster.wait_for_agreement(LATER);

@@ -36,15 +36,15 @@ fn digests_that_would_be_cut_to_the_same_bits_without_a_salt_are_told_apart() {
     for cut in [|xor: u64| (xor >> 32) as u32, |xor: u64| xor as u32] {
         for key in ["a", "b", "c"] {
             let [older, fresher] = twins(key, cut);
-            let mut caller = store_beside(1, key, older);
-            let mut called = store_beside(2, key, fresher);
-            let difference = caller.root().xor ^ called.root().xor;
+            let mut initiator = store_beside(1, key, older);
+            let mut responder = store_beside(2, key, fresher);
+            let difference = initiator.root().xor ^ responder.root().xor;
             assert!(
                 difference != 0 && cut(difference) == 0,
                 "all digests above would be cut alike"
             );
-            assert!(exchange(&mut caller, &mut called, WALL_MS).caller.complete);
-            assert_eq!(contents(&caller), contents(&called), "{key}");
+            assert!(exchange(&mut initiator, &mut responder, WALL_MS).initiator.complete);
+            assert_eq!(contents(&initiator), contents(&responder), "{key}");
         }
     }
 }
@@ -52,21 +52,25 @@ fn digests_that_would_be_cut_to_the_same_bits_without_a_salt_are_told_apart() {
 #[test]
 fn who_was_called_and_sent_something_does_not_know_whether_it_arrived() {
     let both = values("key", 30);
-    for (caller_has, called_has, called_is_sure) in [(30, 30, true), (30, 9, true), (9, 30, false)]
+    for (initiator_has, responder_has, responder_is_sure) in
+        [(30, 30, true), (30, 9, true), (9, 30, false)]
     {
-        let mut caller = store_with(1, &both[..caller_has]);
-        let mut called = store_with(2, &both[..called_has]);
-        let outcome = exchange(&mut caller, &mut called, WALL_MS);
-        assert!(outcome.caller.complete && outcome.called.complete);
-        assert!(outcome.caller.confirmed, "the called one said that it was done");
-        assert_eq!(outcome.called.confirmed, called_is_sure, "{caller_has} and {called_has} keys");
+        let mut initiator = store_with(1, &both[..initiator_has]);
+        let mut responder = store_with(2, &both[..responder_has]);
+        let outcome = exchange(&mut initiator, &mut responder, WALL_MS);
+        assert!(outcome.initiator.complete && outcome.responder.complete);
+        assert!(outcome.initiator.confirmed, "the responder said that it was done");
+        assert_eq!(
+            outcome.responder.confirmed, responder_is_sure,
+            "{initiator_has} and {responder_has} keys"
+        );
     }
 }
 
 #[test]
 fn writes_are_counted_as_of_the_beginning() {
-    let (mut caller, mut called) = (store(1), store(2));
-    let _ = caller.put("k", Box::default(), None, WALL_MS);
-    let outcome = exchange(&mut caller, &mut called, WALL_MS);
-    assert_eq!((outcome.caller.writes, outcome.called.writes), (1, 0));
+    let (mut initiator, mut responder) = (store(1), store(2));
+    let _ = initiator.put("k", Box::default(), None, WALL_MS);
+    let outcome = exchange(&mut initiator, &mut responder, WALL_MS);
+    assert_eq!((outcome.initiator.writes, outcome.responder.writes), (1, 0));
 }

@@ -62,25 +62,25 @@ proptest! {
     fn any_two_stores_come_to_the_greatest_version_of_each_key(
         both in any_learned(60), ours in any_learned(40), theirs in any_learned(40),
     ) {
-        let mut caller = store_that_learned(1, &[both.clone(), ours].concat());
-        let mut called = store_that_learned(2, &[both, theirs].concat());
-        let best = freshest([contents(&caller), contents(&called)]);
-        let caller_hot = caller.hot(WALL_MS).len();
-        let outcome = exchange(&mut caller, &mut called, WALL_MS);
-        prop_assert!(outcome.caller.complete && outcome.called.complete);
-        prop_assert_eq!(&contents(&caller), &best);
-        prop_assert_eq!(&contents(&called), &best);
-        assert_in_step(&caller);
-        assert_in_step(&called);
+        let mut initiator = store_that_learned(1, &[both.clone(), ours].concat());
+        let mut responder = store_that_learned(2, &[both, theirs].concat());
+        let best = freshest([contents(&initiator), contents(&responder)]);
+        let initiator_hot = initiator.hot(WALL_MS).len();
+        let outcome = exchange(&mut initiator, &mut responder, WALL_MS);
+        prop_assert!(outcome.initiator.complete && outcome.responder.complete);
+        prop_assert_eq!(&contents(&initiator), &best);
+        prop_assert_eq!(&contents(&responder), &best);
+        assert_in_step(&initiator);
+        assert_in_step(&responder);
         // Nothing travels for nothing; but what the hot list brings, the walk may bring again.
-        let hot = caller_hot as u64;
-        prop_assert!((0..=hot).contains(&(outcome.caller.sent - outcome.called.taken)));
-        prop_assert!((0..=hot).contains(&(outcome.called.sent - outcome.caller.taken)));
-        prop_assert_eq!(outcome.caller.peer, Some(2));
-        prop_assert_eq!(outcome.called.peer, Some(1));
-        prop_assert_eq!(outcome.called.clock_offset_ms, Some(0));
+        let hot = initiator_hot as u64;
+        prop_assert!((0..=hot).contains(&(outcome.initiator.sent - outcome.responder.taken)));
+        prop_assert!((0..=hot).contains(&(outcome.responder.sent - outcome.initiator.taken)));
+        prop_assert_eq!(outcome.initiator.peer, Some(2));
+        prop_assert_eq!(outcome.responder.peer, Some(1));
+        prop_assert_eq!(outcome.responder.clock_offset_ms, Some(0));
         // Who has nothing to learn is told so.
-        let idle = exchange(&mut caller, &mut called, WALL_MS + HOT_FOR_MS + 1);
+        let idle = exchange(&mut initiator, &mut responder, WALL_MS + HOT_FOR_MS + 1);
         prop_assert_eq!(idle.round_trips(), 1);
     }
 }
@@ -105,8 +105,8 @@ fn any_deed() -> impl Strategy<Value = Deed> {
 }
 
 impl Deed {
-    fn is_done_to(&self, caller: &mut Store, called: &mut Store, wall_ms: u64) {
-        let stores = [caller, called];
+    fn is_done_to(&self, initiator: &mut Store, responder: &mut Store, wall_ms: u64) {
+        let stores = [initiator, responder];
         match self {
             Deed::Put(who, key, byte) => {
                 let _ = stores[*who].put(key, [*byte].into(), None, wall_ms);
@@ -130,29 +130,29 @@ proptest! {
         both in any_learned(40), ours in any_learned(25), theirs in any_learned(25),
         deeds in vec(any_deed(), 1..120),
     ) {
-        let mut caller = store_that_learned(1, &[both.clone(), ours].concat());
-        let mut called = store_that_learned(2, &[both, theirs].concat());
-        let mut seen = vec![contents(&caller), contents(&called)];
+        let mut initiator = store_that_learned(1, &[both.clone(), ours].concat());
+        let mut responder = store_that_learned(2, &[both, theirs].concat());
+        let mut seen = vec![contents(&initiator), contents(&responder)];
         let mut deeds = deeds.iter();
         let outcome = exchange_with(
-            (&mut caller, member()),
-            (&mut called, member()),
+            (&mut initiator, member()),
+            (&mut responder, member()),
             WALL_MS,
-            &mut |caller, called, _| {
+            &mut |initiator, responder, _| {
                 if let Some(deed) = deeds.next() {
-                    deed.is_done_to(caller, called, WALL_MS);
-                    seen.push(contents(caller));
-                    seen.push(contents(called));
+                    deed.is_done_to(initiator, responder, WALL_MS);
+                    seen.push(contents(initiator));
+                    seen.push(contents(responder));
                 }
                 ControlFlow::Continue(())
             },
         );
         prop_assert!(outcome.over);
-        assert_in_step(&caller);
-        assert_in_step(&called);
+        assert_in_step(&initiator);
+        assert_in_step(&responder);
         // All that was there before it started has come across.
         let best = freshest(seen[..2].to_vec());
-        for store in [&caller, &called] {
+        for store in [&initiator, &responder] {
             for (key, entry) in &best {
                 let now = store.entry(key).map(|entry| entry.version);
                 prop_assert!(now >= Some(entry.version), "{key:?} is {now:?}, was {entry:?}");
@@ -160,10 +160,10 @@ proptest! {
         }
         // Nothing is lost, nothing comes from nowhere, and quiet stores become equal.
         let best = freshest(seen);
-        prop_assert_eq!(&freshest([contents(&caller), contents(&called)]), &best);
-        prop_assert!(exchange(&mut called, &mut caller, WALL_MS + 1).called.complete);
-        prop_assert_eq!(&contents(&caller), &best);
-        prop_assert_eq!(&contents(&called), &best);
+        prop_assert_eq!(&freshest([contents(&initiator), contents(&responder)]), &best);
+        prop_assert!(exchange(&mut responder, &mut initiator, WALL_MS + 1).responder.complete);
+        prop_assert_eq!(&contents(&initiator), &best);
+        prop_assert_eq!(&contents(&responder), &best);
     }
 }
 
@@ -179,27 +179,27 @@ proptest! {
         let best =
             freshest([&ours, &theirs].map(|learned| contents(&store_that_learned(3, learned))));
         for cut_after in 0.. {
-            let mut caller = store_that_learned(1, &ours);
-            let mut called = store_that_learned(2, &theirs);
+            let mut initiator = store_that_learned(1, &ours);
+            let mut responder = store_that_learned(2, &theirs);
             let cut = exchange_with(
-                (&mut caller, member()),
-                (&mut called, member()),
+                (&mut initiator, member()),
+                (&mut responder, member()),
                 WALL_MS,
                 &mut |_, _, messages| match messages {
                     _ if messages < cut_after => ControlFlow::Continue(()),
                     _ => ControlFlow::Break(()),
                 },
             );
-            prop_assert!(!cut.caller.complete || cut.messages == cut_after);
-            assert_in_step(&caller);
-            assert_in_step(&called);
-            let left = [contents(&caller), contents(&called)];
+            prop_assert!(!cut.initiator.complete || cut.messages == cut_after);
+            assert_in_step(&initiator);
+            assert_in_step(&responder);
+            let left = [contents(&initiator), contents(&responder)];
             prop_assert_eq!(freshest(left), best.clone(), "cut after {} messages", cut_after);
-            let next = exchange(&mut caller, &mut called, WALL_MS + 1);
-            prop_assert!(next.caller.complete);
-            prop_assert_eq!(&contents(&caller), &best);
-            prop_assert_eq!(&contents(&called), &best);
-            if cut.over || cut.caller.peer.is_some() {
+            let next = exchange(&mut initiator, &mut responder, WALL_MS + 1);
+            prop_assert!(next.initiator.complete);
+            prop_assert_eq!(&contents(&initiator), &best);
+            prop_assert_eq!(&contents(&responder), &best);
+            if cut.over || cut.initiator.peer.is_some() {
                 break;
             }
         }
@@ -210,13 +210,13 @@ proptest! {
 fn equal_stores_say_so_in_one_round_trip() {
     for count in [0, 1, 3, 8, 9, 100, 10_000] {
         let records = values("key", count);
-        let (mut caller, mut called) = (store_with(1, &records), store_with(2, &records));
-        let idle = exchange(&mut caller, &mut called, WALL_MS);
+        let (mut initiator, mut responder) = (store_with(1, &records), store_with(2, &records));
+        let idle = exchange(&mut initiator, &mut responder, WALL_MS);
         assert_eq!(idle.round_trips(), 1, "{count} entries");
         assert!(idle.payload_bytes() <= 128, "{count} entries: {} bytes", idle.payload_bytes());
-        assert!(idle.caller.complete && idle.called.complete);
-        assert_eq!((idle.caller.sent, idle.called.sent), (0, 0));
-        assert_eq!((contents(&caller).len(), contents(&called).len()), (count, count));
+        assert!(idle.initiator.complete && idle.responder.complete);
+        assert_eq!((idle.initiator.sent, idle.responder.sent), (0, 0));
+        assert_eq!((contents(&initiator).len(), contents(&responder).len()), (count, count));
     }
 }
 
@@ -229,13 +229,13 @@ fn small_stores_meet_whatever_they_hold() {
     for ours in sizes {
         for theirs in sizes {
             for shift in [0, 1, 20] {
-                let mut caller = store_with(1, &records[..ours]);
-                let mut called = store_with(2, &records[shift..shift + theirs]);
-                let best = freshest([contents(&caller), contents(&called)]);
-                let outcome = exchange(&mut caller, &mut called, WALL_MS);
-                assert!(outcome.caller.complete && outcome.called.complete);
-                assert_eq!(contents(&caller), best, "{ours} and {theirs}, {shift} apart");
-                assert_eq!(contents(&called), best, "{ours} and {theirs}, {shift} apart");
+                let mut initiator = store_with(1, &records[..ours]);
+                let mut responder = store_with(2, &records[shift..shift + theirs]);
+                let best = freshest([contents(&initiator), contents(&responder)]);
+                let outcome = exchange(&mut initiator, &mut responder, WALL_MS);
+                assert!(outcome.initiator.complete && outcome.responder.complete);
+                assert_eq!(contents(&initiator), best, "{ours} and {theirs}, {shift} apart");
+                assert_eq!(contents(&responder), best, "{ours} and {theirs}, {shift} apart");
             }
         }
     }
@@ -244,9 +244,9 @@ fn small_stores_meet_whatever_they_hold() {
 #[test]
 fn a_bucket_is_listed_up_to_the_threshold_and_split_above() {
     for (theirs, word) in [(MAX_LISTED_ENTRIES, "list - "), (MAX_LISTED_ENTRIES + 1, "row - ")] {
-        let mut caller = store_with(1, &values("a", 3));
-        let mut called = store_with(2, &values("b", theirs));
-        let outcome = exchange(&mut caller, &mut called, WALL_MS);
+        let mut initiator = store_with(1, &values("a", 3));
+        let mut responder = store_with(2, &values("b", theirs));
+        let outcome = exchange(&mut initiator, &mut responder, WALL_MS);
         let answer = String::from_utf8_lossy(&outcome.turns[1]);
         assert!(answer.starts_with(word), "{theirs} entries: {answer}");
     }
@@ -255,41 +255,41 @@ fn a_bucket_is_listed_up_to_the_threshold_and_split_above() {
 #[test]
 fn a_change_just_made_is_settled_without_a_walk() {
     for news in [1, 16] {
-        for by_caller in [true, false] {
+        for by_initiator in [true, false] {
             let records = values("key", 1_000);
-            let (mut caller, mut called) = (store_with(1, &records), store_with(2, &records));
-            let writer = if by_caller { &mut caller } else { &mut called };
+            let (mut initiator, mut responder) = (store_with(1, &records), store_with(2, &records));
+            let writer = if by_initiator { &mut initiator } else { &mut responder };
             for record in &records[..news] {
                 let _ = writer.put(&record.key, [1].into(), None, WALL_MS);
             }
-            let outcome = exchange(&mut caller, &mut called, WALL_MS);
+            let outcome = exchange(&mut initiator, &mut responder, WALL_MS);
             let walks = outcome.transcript().lines().filter(|line| line.contains("  row ")).count();
-            // Only the caller's news are in the hello.
-            assert_eq!(walks == 0, by_caller, "{}", outcome.transcript());
-            assert_eq!(caller.root(), called.root());
+            // Only the initiator's news are in the hello.
+            assert_eq!(walks == 0, by_initiator, "{}", outcome.transcript());
+            assert_eq!(initiator.root(), responder.root());
         }
     }
 }
 
 #[test]
 fn an_old_key_beside_a_new_one_comes_along() {
-    // The called one asks for the new key by its hash and, in the same turn, is found to lack the
+    // The responder asks for the new key by its hash and, in the same turn, is found to lack the
     // whole bucket around it.
     let near = keys_in(Prefix::of(0x5a00 << 48, 2), "shard", 12);
     for hot in &near {
-        let mut caller = store(1);
+        let mut initiator = store(1);
         for key in &near {
             let learned_ms = if key == hot { WALL_MS } else { WALL_MS - 3_600_000 };
-            let _ = caller.merge(written(key, 1, 9), learned_ms);
+            let _ = initiator.merge(written(key, 1, 9), learned_ms);
         }
-        let mut called = store(2);
+        let mut responder = store(2);
         for key in keys_in(Prefix::of(0xa000 << 48, 1), "other", 20) {
-            let _ = called.merge(written(&key, 1, 9), WALL_MS - 3_600_000);
+            let _ = responder.merge(written(&key, 1, 9), WALL_MS - 3_600_000);
         }
-        let best = freshest([contents(&caller), contents(&called)]);
-        assert!(exchange(&mut caller, &mut called, WALL_MS).caller.complete);
-        assert_eq!(contents(&called), best, "{hot} is new");
-        assert_eq!(contents(&caller), best, "{hot} is new");
+        let best = freshest([contents(&initiator), contents(&responder)]);
+        assert!(exchange(&mut initiator, &mut responder, WALL_MS).initiator.complete);
+        assert_eq!(contents(&responder), best, "{hot} is new");
+        assert_eq!(contents(&initiator), best, "{hot} is new");
     }
 }
 
@@ -309,37 +309,40 @@ fn what_does_not_fit_a_turn_comes_with_the_next_exchange() {
     let value_bytes = 10_000;
     let few = values("few", 20);
     let cases: [(&str, Vec<Record>, Vec<Record>); 6] = [
-        ("an empty caller", vec![], bulk("b", 3, value_bytes)),
-        ("an empty called one", bulk("a", 3, value_bytes), vec![]),
-        ("a caller with little", few.clone(), bulk("b", 3, value_bytes)),
-        ("a called one with little", bulk("a", 3, value_bytes), few),
+        ("an empty initiator", vec![], bulk("b", 3, value_bytes)),
+        ("an empty responder", bulk("a", 3, value_bytes), vec![]),
+        ("an initiator with little", few.clone(), bulk("b", 3, value_bytes)),
+        ("a responder with little", bulk("a", 3, value_bytes), few),
         ("both", bulk("a", 2, value_bytes), bulk("b", 3, value_bytes)),
         ("one value as long as a turn", vec![], bulk("b", 2, FULL_TURN_BYTES)),
     ];
     for (who, ours, theirs) in cases {
-        let mut caller = store_with(1, &ours);
-        let mut called = store_with(2, &theirs);
-        let best = freshest([contents(&caller), contents(&called)]);
+        let mut initiator = store_with(1, &ours);
+        let mut responder = store_with(2, &theirs);
+        let best = freshest([contents(&initiator), contents(&responder)]);
         let mut rounds = 0;
         loop {
             rounds += 1;
             assert!(rounds < 10, "{who}: it comes to an end");
-            let outcome = exchange(&mut caller, &mut called, WALL_MS + rounds);
+            let outcome = exchange(&mut initiator, &mut responder, WALL_MS + rounds);
             let longest = outcome.turns.iter().map(Vec::len).max().unwrap();
             let one_record = best.values().map(|entry| entry.value().unwrap().len()).max().unwrap();
             assert!(longest <= FULL_TURN_BYTES + one_record + 200, "{who}: {longest} bytes");
-            assert_in_step(&caller);
-            assert_in_step(&called);
-            assert_eq!(outcome.caller.complete, outcome.called.complete, "{who}");
-            assert_eq!(outcome.caller.complete, outcome.rests == 0, "{who}");
-            if outcome.caller.complete {
+            assert_in_step(&initiator);
+            assert_in_step(&responder);
+            assert_eq!(outcome.initiator.complete, outcome.responder.complete, "{who}");
+            assert_eq!(outcome.initiator.complete, outcome.rests == 0, "{who}");
+            if outcome.initiator.complete {
                 break;
             }
-            assert!(outcome.caller.taken + outcome.called.taken > 0, "{who}: it makes progress");
+            assert!(
+                outcome.initiator.taken + outcome.responder.taken > 0,
+                "{who}: it makes progress"
+            );
         }
         assert!(rounds > 1, "{who}: the test sends too little");
-        assert_eq!(contents(&caller), best, "{who}");
-        assert_eq!(contents(&called), best, "{who}");
+        assert_eq!(contents(&initiator), best, "{who}");
+        assert_eq!(contents(&responder), best, "{who}");
     }
 }
 
@@ -359,11 +362,11 @@ fn turn(exchange: &mut Exchange, store: &mut Store) -> Vec<u8> {
 #[test]
 fn a_conversation_has_only_so_many_turns() {
     let mut ours = store_with(1, &values("key", 20));
-    let mut called = Exchange::answer(member());
-    assert_eq!(called.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
-    let mut caller = call(member(), &ours, WALL_MS);
-    turn(&mut caller, &mut ours);
-    for side in [&mut called, &mut caller] {
+    let mut responder = Exchange::respond(member());
+    assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
+    let mut initiator = call(member(), &ours, WALL_MS);
+    turn(&mut initiator, &mut ours);
+    for side in [&mut responder, &mut initiator] {
         for _ in 0..MAX_TURNS {
             assert_eq!(side.receive(&mut ours, Message::End, WALL_MS), Ok(Next::Speak));
             turn(side, &mut ours);
@@ -393,8 +396,8 @@ fn nobody_is_heard_before_the_hello() {
         Message::Done(2),
     ] {
         let mut ours = store(1);
-        let mut called = Exchange::answer(member());
-        let answer = called.receive(&mut ours, early.clone(), WALL_MS);
+        let mut responder = Exchange::respond(member());
+        let answer = responder.receive(&mut ours, early.clone(), WALL_MS);
         assert_eq!(answer, Err(Refusal::Grammar), "{early:?}");
         assert!(contents(&ours).is_empty());
     }
@@ -403,49 +406,49 @@ fn nobody_is_heard_before_the_hello() {
 #[test]
 fn strangers_and_oneself_are_refused_in_the_first_message() {
     let mut ours = store(1);
-    let mut called = Exchange::answer(Identity { cluster: "another".into(), ..member() });
-    assert_eq!(called.receive(&mut ours, hello(2), WALL_MS), Err(Refusal::Cluster));
-    let mut called = Exchange::answer(member());
-    assert_eq!(called.receive(&mut ours, hello(1), WALL_MS), Err(Refusal::Myself));
+    let mut responder = Exchange::respond(Identity { cluster: "another".into(), ..member() });
+    assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Err(Refusal::Cluster));
+    let mut responder = Exchange::respond(member());
+    assert_eq!(responder.receive(&mut ours, hello(1), WALL_MS), Err(Refusal::Myself));
 }
 
 #[test]
 fn each_side_keeps_to_its_part() {
     let mut ours = store(1);
-    let mut called = Exchange::answer(member());
-    assert_eq!(called.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
-    assert_eq!(called.receive(&mut ours, hello(2), WALL_MS), Err(Refusal::Grammar));
-    let mut called = Exchange::answer(member());
-    assert_eq!(called.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
-    assert_eq!(called.receive(&mut ours, Message::Done(2), WALL_MS), Err(Refusal::Grammar));
-    let mut caller = call(member(), &ours, WALL_MS);
-    assert_eq!(caller.receive(&mut ours, hello(2), WALL_MS), Err(Refusal::Grammar));
+    let mut responder = Exchange::respond(member());
+    assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
+    assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Err(Refusal::Grammar));
+    let mut responder = Exchange::respond(member());
+    assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
+    assert_eq!(responder.receive(&mut ours, Message::Done(2), WALL_MS), Err(Refusal::Grammar));
+    let mut initiator = call(member(), &ours, WALL_MS);
+    assert_eq!(initiator.receive(&mut ours, hello(2), WALL_MS), Err(Refusal::Grammar));
 }
 
 #[test]
 fn a_duty_is_handed_over_with_the_hello() {
     let duty = Duty { wave: 1, span: 48 };
     let (mut ours, mut theirs) = (store(1), store(2));
-    let mut caller = Exchange::call(member(), &ours, WALL_MS, Some(duty));
-    let mut called = Exchange::answer(member());
-    let said = turn(&mut caller, &mut ours);
+    let mut initiator = Exchange::initiate(member(), &ours, WALL_MS, Some(duty));
+    let mut responder = Exchange::respond(member());
+    let said = turn(&mut initiator, &mut ours);
     let mut input = &said[..];
     while let Ok(message) = Message::read(&mut input) {
-        let _ = called.receive(&mut theirs, message, WALL_MS);
+        let _ = responder.receive(&mut theirs, message, WALL_MS);
     }
-    assert_eq!(called.summary().duty, Some(duty));
+    assert_eq!(responder.summary().duty, Some(duty));
 }
 
 #[test]
 fn a_refusal_ends_it_for_both_roles() {
     for refusal in Refusal::ALL {
         let mut ours = store(1);
-        let mut caller = call(member(), &ours, WALL_MS);
+        let mut initiator = call(member(), &ours, WALL_MS);
         let refuse = Message::Refuse(refusal);
-        assert_eq!(caller.receive(&mut ours, refuse.clone(), WALL_MS), Err(refusal));
-        let mut called = Exchange::answer(member());
-        assert_eq!(called.receive(&mut ours, refuse, WALL_MS), Err(refusal));
-        assert!(!caller.summary().complete && !called.summary().complete);
+        assert_eq!(initiator.receive(&mut ours, refuse.clone(), WALL_MS), Err(refusal));
+        let mut responder = Exchange::respond(member());
+        assert_eq!(responder.receive(&mut ours, refuse, WALL_MS), Err(refusal));
+        assert!(!initiator.summary().complete && !responder.summary().complete);
     }
 }
 
@@ -468,20 +471,20 @@ fn questions_ascend_within_a_turn() {
         .chain(accepted.map(|questions| (questions, Ok(Next::Listen))))
     {
         let mut ours = store_with(1, &values("key", 20));
-        let mut caller = call(member(), &ours, WALL_MS);
-        let mut called = Exchange::answer(member());
-        assert_eq!(called.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
-        for side in [&mut caller, &mut called] {
+        let mut initiator = call(member(), &ours, WALL_MS);
+        let mut responder = Exchange::respond(member());
+        assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
+        for side in [&mut initiator, &mut responder] {
             let [first, second] = questions.clone();
             assert_eq!(side.receive(&mut ours, first.clone(), WALL_MS), Ok(Next::Listen));
             assert_eq!(side.receive(&mut ours, second, WALL_MS), verdict, "{questions:?}");
         }
         // The next turn starts over.
-        let mut caller = call(member(), &ours, WALL_MS);
+        let mut initiator = call(member(), &ours, WALL_MS);
         for _ in 0..2 {
-            assert_eq!(caller.receive(&mut ours, row(0x20, 1), WALL_MS), Ok(Next::Listen));
-            assert_eq!(caller.receive(&mut ours, Message::End, WALL_MS), Ok(Next::Speak));
-            turn(&mut caller, &mut ours);
+            assert_eq!(initiator.receive(&mut ours, row(0x20, 1), WALL_MS), Ok(Next::Listen));
+            assert_eq!(initiator.receive(&mut ours, Message::End, WALL_MS), Ok(Next::Speak));
+            turn(&mut initiator, &mut ours);
         }
     }
 }
@@ -489,13 +492,13 @@ fn questions_ascend_within_a_turn() {
 #[test]
 fn a_wish_for_what_is_not_there_is_no_error() {
     let mut ours = store_with(1, &values("key", 3));
-    let mut called = Exchange::answer(member());
+    let mut responder = Exchange::respond(member());
     let wish = Message::Want(vec![1, key_hash("key-1"), u64::MAX]);
-    assert_eq!(called.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
-    assert_eq!(called.receive(&mut ours, wish, WALL_MS), Ok(Next::Listen));
-    assert_eq!(called.receive(&mut ours, Message::End, WALL_MS), Ok(Next::Speak));
-    turn(&mut called, &mut ours);
-    assert_eq!(called.summary().sent, 1);
+    assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
+    assert_eq!(responder.receive(&mut ours, wish, WALL_MS), Ok(Next::Listen));
+    assert_eq!(responder.receive(&mut ours, Message::End, WALL_MS), Ok(Next::Speak));
+    turn(&mut responder, &mut ours);
+    assert_eq!(responder.summary().sent, 1);
 }
 
 // ---- hostile peers ----
@@ -587,18 +590,18 @@ proptest! {
         learned in any_learned(60), messages in vec(any_message(), 1..40), greeted: bool,
     ) {
         let mut ours = store_that_learned(1, &learned);
-        let mut called = Exchange::answer(member());
+        let mut responder = Exchange::respond(member());
         let greeting = greeted.then(|| hello(2));
         for message in greeting.into_iter().chain(messages.clone()) {
-            if hear(&mut called, &mut ours, message).is_none() {
+            if hear(&mut responder, &mut ours, message).is_none() {
                 break;
             }
         }
         let mut ours = store_that_learned(1, &learned);
-        let mut caller = call(member(), &ours, WALL_MS);
-        turn(&mut caller, &mut ours);
+        let mut initiator = call(member(), &ours, WALL_MS);
+        turn(&mut initiator, &mut ours);
         for message in messages {
-            if hear(&mut caller, &mut ours, message).is_none() {
+            if hear(&mut initiator, &mut ours, message).is_none() {
                 break;
             }
         }
@@ -626,25 +629,25 @@ proptest! {
             }
             bytes
         };
-        let said_by_caller = garble(honest.turns.iter().step_by(2).collect());
-        let said_by_called = garble(honest.turns.iter().skip(1).step_by(2).collect());
+        let said_by_initiator = garble(honest.turns.iter().step_by(2).collect());
+        let said_by_responder = garble(honest.turns.iter().skip(1).step_by(2).collect());
 
         let mut store = store_that_learned(2, &theirs);
-        let mut called = Exchange::answer(member());
-        let mut input = &said_by_caller[..];
+        let mut responder = Exchange::respond(member());
+        let mut input = &said_by_initiator[..];
         while let Ok(message) = Message::read(&mut input) {
-            if hear(&mut called, &mut store, message).is_none() {
+            if hear(&mut responder, &mut store, message).is_none() {
                 break;
             }
         }
         assert_in_step(&store);
 
         let mut store = store_that_learned(1, &ours);
-        let mut caller = call(member(), &store, WALL_MS);
-        turn(&mut caller, &mut store);
-        let mut input = &said_by_called[..];
+        let mut initiator = call(member(), &store, WALL_MS);
+        turn(&mut initiator, &mut store);
+        let mut input = &said_by_responder[..];
         while let Ok(message) = Message::read(&mut input) {
-            if hear(&mut caller, &mut store, message).is_none() {
+            if hear(&mut initiator, &mut store, message).is_none() {
                 break;
             }
         }
@@ -665,7 +668,7 @@ fn since(key: &str) -> Record {
     value(key, Version::new(CUT_MS, 0, 9), b"since the cut")
 }
 
-/// Lets two nodes talk, with either of them as the caller and with more and more entries in common,
+/// Lets two nodes talk, with either of them as the initiator and with more and more entries in common,
 /// so that what is lacking shows in lists, in rows, and among the hot; gives what each then has.
 fn meetings(
     ours: &[Record],
@@ -694,7 +697,7 @@ fn meetings(
                     true => exchange_as(us, them, WALL_MS),
                     false => exchange_as(them, us, WALL_MS),
                 };
-                assert!(outcome.caller.complete && outcome.called.complete);
+                assert!(outcome.initiator.complete && outcome.responder.complete);
                 assert_in_step(&we);
                 assert_in_step(&they);
                 check(&contents(&we), &contents(&they));
@@ -776,9 +779,9 @@ fn nothing_is_forgotten_by_nodes_that_were_never_cut_off() {
     });
     // Not even when the peer says that it is gone.
     let mut ours = store_with(1, &[before("ours")]);
-    let mut called = Exchange::answer(member());
+    let mut responder = Exchange::respond(member());
     for message in [hello(2), Message::Gone(vec![key_hash("ours")])] {
-        assert_eq!(called.receive(&mut ours, message, WALL_MS), Ok(Next::Listen));
+        assert_eq!(responder.receive(&mut ours, message, WALL_MS), Ok(Next::Listen));
     }
     assert!(ours.get("ours", WALL_MS).is_some());
 }
@@ -797,16 +800,19 @@ fn who_came_after_the_cut_cannot_say_what_was_deleted_before() {
                 true => exchange_as(ours, theirs, WALL_MS),
                 false => exchange_as(theirs, ours, WALL_MS),
             };
-            assert_eq!(outcome.caller.forgotten + outcome.called.forgotten, 0);
+            assert_eq!(outcome.initiator.forgotten + outcome.responder.forgotten, 0);
             assert_eq!(contents(&left).len(), 301);
             assert_eq!(contents(&left), contents(&fresh));
             // Neither of them can say from now on what was there before the newer one came.
-            assert_eq!((outcome.caller.since_ms, outcome.called.since_ms), (since_ms, since_ms));
+            assert_eq!(
+                (outcome.initiator.since_ms, outcome.responder.since_ms),
+                (since_ms, since_ms)
+            );
         }
         let mut left = store_with(1, &[before("old")]);
-        let mut called = Exchange::answer(cut_off_since(CUT_MS));
+        let mut responder = Exchange::respond(cut_off_since(CUT_MS));
         for message in [hello(2), Message::Since(since_ms), Message::Gone(vec![key_hash("old")])] {
-            assert_eq!(called.receive(&mut left, message, WALL_MS), Ok(Next::Listen));
+            assert_eq!(responder.receive(&mut left, message, WALL_MS), Ok(Next::Listen));
         }
         assert!(left.get("old", WALL_MS).is_some());
     }
@@ -818,7 +824,7 @@ fn knowledge_goes_back_as_far_as_that_of_the_node_that_one_has_caught_up_with() 
         let mut ours = store_with(1, &[since("ours")]);
         let mut theirs = store_with(2, &[since("theirs")]);
         let outcome = exchange_as((&mut ours, we), (&mut theirs, they), WALL_MS);
-        (outcome.caller.since_ms, outcome.called.since_ms)
+        (outcome.initiator.since_ms, outcome.responder.since_ms)
     };
     let old = Identity { since_ms: 5, ..member() };
     let newcomer = Identity { since_ms: WALL_MS - 1, ..cut_off_since(0) };
@@ -831,23 +837,23 @@ fn knowledge_goes_back_as_far_as_that_of_the_node_that_one_has_caught_up_with() 
     let newcomer = Identity { since_ms: WALL_MS - 1, ..cut_off_since(0) };
     let (mut ours, mut theirs) = (store(1), store(2));
     let outcome = exchange_as((&mut ours, old), (&mut theirs, newcomer), WALL_MS);
-    assert_eq!((outcome.caller.since_ms, outcome.called.since_ms), (5, WALL_MS));
+    assert_eq!((outcome.initiator.since_ms, outcome.responder.since_ms), (5, WALL_MS));
 }
 
 #[test]
 fn what_was_written_since_the_cut_is_not_gone_whatever_the_peer_says() {
     let mut ours = store_with(1, &[before("old"), since("new")]);
-    let mut called = Exchange::answer(cut_off_since(CUT_MS));
+    let mut responder = Exchange::respond(cut_off_since(CUT_MS));
     let mut gone = vec![key_hash("old"), key_hash("new")];
     gone.sort_unstable();
     for message in [hello(2), Message::Since(CUT_MS), Message::Gone(gone)] {
-        assert_eq!(called.receive(&mut ours, message, WALL_MS), Ok(Next::Listen));
+        assert_eq!(responder.receive(&mut ours, message, WALL_MS), Ok(Next::Listen));
     }
     assert_eq!(
         (ours.get("old", WALL_MS), ours.get("new", WALL_MS)),
         (None, Some(&b"since the cut"[..]))
     );
-    assert_eq!(called.summary().forgotten, 1);
+    assert_eq!(responder.summary().forgotten, 1);
     assert_in_step(&ours);
 }
 
@@ -889,36 +895,36 @@ proptest! {
         deeds in vec(any_deed(), 1..80), cut in 0..14u64, cut_off_calls: bool,
     ) {
         let cut_ms = WALL_MS - 7_200_000 + cut;
-        let mut caller = store_that_learned(1, &[both.clone(), ours].concat());
-        let mut called = store_that_learned(2, &[both, theirs].concat());
-        let mut seen = [vec![contents(&caller)], vec![contents(&called)]];
+        let mut initiator = store_that_learned(1, &[both.clone(), ours].concat());
+        let mut responder = store_that_learned(2, &[both, theirs].concat());
+        let mut seen = [vec![contents(&initiator)], vec![contents(&responder)]];
         let mut deeds = deeds.iter();
-        let [caller_is, called_is] = match cut_off_calls {
+        let [initiator_is, responder_is] = match cut_off_calls {
             true => [cut_off_since(cut_ms), member()],
             false => [member(), cut_off_since(cut_ms)],
         };
         exchange_with(
-            (&mut caller, caller_is),
-            (&mut called, called_is),
+            (&mut initiator, initiator_is),
+            (&mut responder, responder_is),
             WALL_MS,
-            &mut |caller, called, _| {
+            &mut |initiator, responder, _| {
                 if let Some(deed) = deeds.next() {
-                    deed.is_done_to(caller, called, WALL_MS);
-                    seen[0].push(contents(caller));
-                    seen[1].push(contents(called));
+                    deed.is_done_to(initiator, responder, WALL_MS);
+                    seen[0].push(contents(initiator));
+                    seen[1].push(contents(responder));
                 }
                 ControlFlow::Continue(())
             },
         );
-        assert_in_step(&caller);
-        assert_in_step(&called);
+        assert_in_step(&initiator);
+        assert_in_step(&responder);
         // Whatever the one that was not cut off ever had, and the other since the cut, is kept.
         let [mut cut_off, mut other] = seen.map(freshest);
         if !cut_off_calls {
             std::mem::swap(&mut cut_off, &mut other);
         }
         cut_off.retain(|_, entry| entry.version.ms() >= cut_ms);
-        let left = freshest([contents(&caller), contents(&called)]);
+        let left = freshest([contents(&initiator), contents(&responder)]);
         for (key, entry) in freshest([cut_off, other]) {
             let version = left.get(&key).map(|entry| entry.version);
             prop_assert!(version >= Some(entry.version), "{key:?} is {version:?}, was {entry:?}");
@@ -929,12 +935,12 @@ proptest! {
 #[test]
 fn a_mad_wall_clock_stops_nothing() {
     for wall_ms in [0, END_OF_TIME_MS - 1, END_OF_TIME_MS, 1 << 63, u64::MAX] {
-        let mut caller = store_with(1, &values("a", 20));
-        let mut called = store_with(2, &values("b", 20));
-        assert!(matches!(caller.put("k", [1].into(), None, wall_ms), Put::Created(_)));
-        let best = freshest([contents(&caller), contents(&called)]);
-        assert!(exchange(&mut caller, &mut called, wall_ms).caller.complete, "{wall_ms}");
-        assert_eq!((contents(&caller), contents(&called)), (best.clone(), best));
+        let mut initiator = store_with(1, &values("a", 20));
+        let mut responder = store_with(2, &values("b", 20));
+        assert!(matches!(initiator.put("k", [1].into(), None, wall_ms), Put::Created(_)));
+        let best = freshest([contents(&initiator), contents(&responder)]);
+        assert!(exchange(&mut initiator, &mut responder, wall_ms).initiator.complete, "{wall_ms}");
+        assert_eq!((contents(&initiator), contents(&responder)), (best.clone(), best));
     }
 }
 

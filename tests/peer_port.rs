@@ -8,10 +8,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// What a node does about a caller, it does in this time.
+/// What a node does about an initiator, it does in this time.
 const SOON: Duration = Duration::from_secs(10);
 
-/// All that a node counts of callers that it does not get on with.
+/// All that a node counts of initiators that it does not get on with.
 const TROUBLES: [&str; 6] = [
     "nBrokenAnswers",
     "nRefusedProtocol",
@@ -332,13 +332,13 @@ fn a_hundred_callers_at_once_are_told_to_come_back_and_gossip_goes_on() {
     let node = node();
     let before_kib = node.resident_kib();
     let began = Instant::now();
-    let mut callers: Vec<TcpStream> = (0..100).map(|_| call(&node)).collect();
+    let mut initiators: Vec<TcpStream> = (0..100).map(|_| call(&node)).collect();
     let held = began.elapsed();
     let mut busy = 0;
-    for caller in &mut callers {
+    for initiator in &mut initiators {
         let mut answer = String::new();
         // Those who got a place say nothing, and lose it after a second.
-        caller.read_to_string(&mut answer).unwrap();
+        initiator.read_to_string(&mut answer).unwrap();
         match answer.as_str() {
             "refuse busy\n" => busy += 1,
             "" => {}
@@ -351,7 +351,7 @@ fn a_hundred_callers_at_once_are_told_to_come_back_and_gossip_goes_on() {
     assert_eq!(node.count("nRefusedBusy"), busy);
     let grown_kib = node.resident_kib().saturating_sub(before_kib);
     assert!(grown_kib < 4096, "{grown_kib} KiB");
-    drop(callers);
+    drop(initiators);
     assert_gossips(&node, "still");
 }
 
@@ -554,12 +554,12 @@ fn hundreds_of_callers_that_never_speak_take_few_threads_and_lines_of_log() {
     let descriptors = node.descriptors();
     let mut answers = Vec::new();
     let (most_threads, most_kib) = node.peaks_while(|| {
-        let callers: Vec<TcpStream> = (0..400).map(|_| call(&node)).collect();
+        let initiators: Vec<TcpStream> = (0..400).map(|_| call(&node)).collect();
         // HTTP does not wait for them.
         node.write("meanwhile", "served");
-        for mut caller in callers {
+        for mut initiator in initiators {
             let mut answer = String::new();
-            caller.read_to_string(&mut answer).unwrap();
+            initiator.read_to_string(&mut answer).unwrap();
             answers.push(answer);
         }
     });

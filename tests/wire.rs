@@ -14,8 +14,8 @@ use std::time::Duration;
 /// What went over one connection.
 #[derive(Clone, Default)]
 struct Tape {
-    caller: Vec<u8>,
-    called: Vec<u8>,
+    initiator: Vec<u8>,
+    responder: Vec<u8>,
 }
 
 /// Passes connections on to a node and keeps what goes over them.
@@ -31,15 +31,15 @@ impl Proxy {
         let tapes: Arc<Mutex<Vec<Tape>>> = Arc::default();
         let kept = tapes.clone();
         std::thread::spawn(move || {
-            for (index, caller) in listener.incoming().flatten().enumerate() {
-                let called = TcpStream::connect(node).expect("the node answers");
+            for (index, initiator) in listener.incoming().flatten().enumerate() {
+                let responder = TcpStream::connect(node).expect("the node answers");
                 kept.lock().expect("nobody panics under it").push(Tape::default());
-                let ways = [(&caller, &called, true), (&called, &caller, false)];
-                for (from, to, is_caller) in ways {
+                let ways = [(&initiator, &responder, true), (&responder, &initiator, false)];
+                for (from, to, is_initiator) in ways {
                     let from = from.try_clone().expect("descriptors are left");
                     let to = to.try_clone().expect("descriptors are left");
                     let kept = kept.clone();
-                    std::thread::spawn(move || pass(from, to, is_caller, index, &kept));
+                    std::thread::spawn(move || pass(from, to, is_initiator, index, &kept));
                 }
             }
         });
@@ -54,7 +54,7 @@ impl Proxy {
 fn pass(
     mut from: TcpStream,
     mut to: TcpStream,
-    is_caller: bool,
+    is_initiator: bool,
     index: usize,
     kept: &Mutex<Vec<Tape>>,
 ) {
@@ -62,7 +62,7 @@ fn pass(
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         let mut tapes = kept.lock().expect("nobody panics under it");
         let tape = &mut tapes[index];
-        let side = if is_caller { &mut tape.caller } else { &mut tape.called };
+        let side = if is_initiator { &mut tape.initiator } else { &mut tape.responder };
         side.extend_from_slice(&buffer[..read]);
         drop(tapes);
         if to.write_all(&buffer[..read]).is_err() {
@@ -87,51 +87,53 @@ fn the_bytes_on_the_wire_are_those_that_the_core_counts() {
     let ip_addresses = ips.clone().into_iter().map(Into::into).collect::<Vec<_>>();
     let (http, peer) = (free_port(&ip_addresses), free_port(&ip_addresses));
     let place = |index: usize| ((ips[index], http).into(), (ips[index], peer).into());
-    let (called_http, called_peer): (SocketAddr, SocketAddr) = place(0);
-    let called = cluster_support::Node::start(
-        called_http,
-        called_peer,
-        &[("SERVICE_DNS_NAME", &called_peer.to_string())],
+    let (responder_http, responder_peer): (SocketAddr, SocketAddr) = place(0);
+    let responder = cluster_support::Node::start(
+        responder_http,
+        responder_peer,
+        &[("SERVICE_DNS_NAME", &responder_peer.to_string())],
     );
     for index in 0..KEYS {
-        called.write(&format!("key-{index}"), format!("value {index}"));
+        responder.write(&format!("key-{index}"), format!("value {index}"));
     }
-    let proxy = Proxy::to(called_peer, ips[2]);
-    let (caller_http, caller_peer) = place(1);
-    let mut caller = cluster_support::Node::start(
-        caller_http,
-        caller_peer,
+    let proxy = Proxy::to(responder_peer, ips[2]);
+    let (initiator_http, initiator_peer) = place(1);
+    let mut initiator = cluster_support::Node::start(
+        initiator_http,
+        initiator_peer,
         &[("SERVICE_DNS_NAME", &proxy.address.to_string()), ("SYNC_INTERVAL", "100ms")],
     );
 
     // The steady state: both have all keys, and none of them is news any more.
     let is_idle =
-        |tape: &Tape| messages(&tape.called).len() == 1 && messages(&tape.caller).len() == 2;
+        |tape: &Tape| messages(&tape.responder).len() == 1 && messages(&tape.initiator).len() == 2;
     let idle = eventually(Duration::from_secs(30), "an idle exchange", || {
-        let idle = proxy.tapes().into_iter().find(|tape| !tape.called.is_empty() && is_idle(tape));
+        let idle =
+            proxy.tapes().into_iter().find(|tape| !tape.responder.is_empty() && is_idle(tape));
         idle.ok_or_else(|| format!("{} exchanges so far", proxy.tapes().len()))
     });
     let records = support::values("key", KEYS);
     let (mut ours, mut theirs) =
         (support::store_with(1, &records), support::store_with(2, &records));
     let counted = support::exchange(&mut ours, &mut theirs, support::WALL_MS);
-    assert_eq!(idle.caller.len() + idle.called.len(), counted.payload_bytes());
+    assert_eq!(idle.initiator.len() + idle.responder.len(), counted.payload_bytes());
     assert!(counted.payload_bytes() <= 128);
 
     // Whatever was said is in the canonical form, with nothing between or behind.
-    caller.signal("TERM");
-    caller.wait_for_end(Duration::from_secs(10));
+    initiator.signal("TERM");
+    initiator.wait_for_end(Duration::from_secs(10));
     for tape in proxy.tapes() {
-        for said in [tape.caller, tape.called] {
+        for said in [tape.initiator, tape.responder] {
             let mut written = Vec::new();
             messages(&said).iter().for_each(|message| message.write(&mut written));
             assert_eq!(written, said);
         }
     }
     // And the node that was called has counted each byte of it.
-    let total: usize = proxy.tapes().iter().map(|tape| tape.caller.len() + tape.called.len()).sum();
+    let total: usize =
+        proxy.tapes().iter().map(|tape| tape.initiator.len() + tape.responder.len()).sum();
     eventually(Duration::from_secs(5), "the counters agree with the proxy", || {
-        let counted = called.count("nBytesReceived") + called.count("nBytesSent");
+        let counted = responder.count("nBytesReceived") + responder.count("nBytesSent");
         cluster_support::same(counted, total as u64)
     });
 }

@@ -73,11 +73,11 @@ fn converse(scene: &Scene, store: &mut Store, mut input: &[u8]) -> Vec<Record> {
     let mut turns = 0;
     let mut exchange = if scene.we_call {
         let duty = Some(Duty { wave: 1, span: 3 });
-        let mut exchange = Exchange::call(scene.identity(), store, WALL_MS, duty);
+        let mut exchange = Exchange::initiate(scene.identity(), store, WALL_MS, duty);
         assert!(!speak(&mut exchange, store));
         exchange
     } else {
-        Exchange::answer(scene.identity())
+        Exchange::respond(scene.identity())
     };
     while let Ok(message) = Message::read(&mut input) {
         if let Message::Record(record) = &message {
@@ -146,16 +146,16 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 /// A conversation of two that keep to the protocol: after it, each has what the other had.
-fn honest(caller: &mut Store, called: &mut Store) {
+fn honest(initiator: &mut Store, responder: &mut Store) {
     let me = || Identity { cluster: "default".into(), since_ms: 0, cut_ms: None };
-    let mut asking = Exchange::call(me(), caller, WALL_MS, None);
-    let mut answering = Exchange::answer(me());
+    let mut asking = Exchange::initiate(me(), initiator, WALL_MS, None);
+    let mut answering = Exchange::respond(me());
     loop {
         for is_callers in [true, false] {
             let (speaker, from) = if is_callers {
-                (&mut asking, &mut *caller)
+                (&mut asking, &mut *initiator)
             } else {
-                (&mut answering, &mut *called)
+                (&mut answering, &mut *responder)
             };
             let turn = loop {
                 if let Some(turn) = speaker.reply(from) {
@@ -163,9 +163,9 @@ fn honest(caller: &mut Store, called: &mut Store) {
                 }
             };
             let (listener, to) = if is_callers {
-                (&mut answering, &mut *called)
+                (&mut answering, &mut *responder)
             } else {
-                (&mut asking, &mut *caller)
+                (&mut asking, &mut *initiator)
             };
             let mut input = &turn.bytes[..];
             while !input.is_empty() {

@@ -1,7 +1,7 @@
 //! The push-pull conversation that makes two stores equal: message in, message out.
 //!
 //! Anti-entropy (Demers et al., "Epidemic Algorithms for Replicated Database Maintenance", 1987)
-//! over a hash trie of fan-out 16. The caller says the digest of everything it has. If the called
+//! over a hash trie of fan-out 16. The initiator says the digest of everything it has. If the called
 //! one has the same, that was all: one round trip. Otherwise the two walk down the trie, in turns:
 //! where a bucket differs, one side says the digests of its 16 children, or, if it has 8 entries or
 //! fewer there, lists their hashes and versions. On a list the other side sends what it has fresher
@@ -67,13 +67,13 @@ pub struct Summary {
     /// are cut off, and goes back again as far as the knowledge of the node with which we catch up;
     /// but two that were both cut off know only what they have from now on.
     pub since_ms: u64,
-    /// The part of a wave that the caller has handed over.
+    /// The part of a wave that the initiator has handed over.
     pub duty: Option<Duty>,
     /// Whether it ran to its end with nothing left over, so that each side has what the other had.
     pub complete: bool,
     /// How many local writes there had been when it began: all of them are part of it.
     pub writes: u64,
-    /// Whether it is known that the other side has all those. The called one does not learn
+    /// Whether it is known that the other side has all those. The responder does not learn
     /// whether its last records have arrived.
     pub confirmed: bool,
     /// Records sent.
@@ -95,8 +95,8 @@ pub struct Turn {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Role {
-    Caller,
-    Called,
+    Initiator,
+    Responder,
 }
 
 /// A bucket within one shard whose records are to be sent.
@@ -141,8 +141,8 @@ pub struct Exchange {
 impl Exchange {
     /// Opens a conversation, and hands a part of a wave over with it: fetch the first turn with
     /// [`Exchange::reply`].
-    pub fn call(me: Identity, store: &Store, wall_ms: u64, duty: Option<Duty>) -> Self {
-        let mut exchange = Self::new(Role::Caller, me);
+    pub fn initiate(me: Identity, store: &Store, wall_ms: u64, duty: Option<Duty>) -> Self {
+        let mut exchange = Self::new(Role::Initiator, me);
         let Digest { xor: root, count } = store.root();
         let hello = Hello {
             cluster: exchange.me.cluster.clone(),
@@ -169,8 +169,8 @@ impl Exchange {
     }
 
     /// Takes part in a conversation that somebody else opens.
-    pub fn answer(me: Identity) -> Self {
-        Self::new(Role::Called, me)
+    pub fn respond(me: Identity) -> Self {
+        Self::new(Role::Responder, me)
     }
 
     fn new(role: Role, me: Identity) -> Self {
@@ -210,7 +210,7 @@ impl Exchange {
         message: Message,
         wall_ms: u64,
     ) -> Result<Next, Refusal> {
-        let greeted = self.role == Role::Caller || self.summary.peer.is_some();
+        let greeted = self.role == Role::Initiator || self.summary.peer.is_some();
         match message {
             Message::Refuse(refusal) => return Err(refusal),
             Message::Hello(hello) if !greeted => self.greet(store, &hello, wall_ms)?,
@@ -255,7 +255,7 @@ impl Exchange {
                 }
                 return Ok(Next::Speak);
             }
-            Message::Done(node) if self.role == Role::Caller => {
+            Message::Done(node) if self.role == Role::Initiator => {
                 self.summary.peer = Some(node);
                 self.end();
                 return Ok(Next::Over);
@@ -279,7 +279,7 @@ impl Exchange {
             self.owed.clear();
             self.leave_out();
         }
-        let last = self.role == Role::Called && !self.asks;
+        let last = self.role == Role::Responder && !self.asks;
         if last {
             self.end();
             self.say(Message::Done(store.node()));
@@ -293,7 +293,7 @@ impl Exchange {
     fn end(&mut self) {
         self.summary.complete = !self.left_out;
         self.summary.confirmed =
-            self.summary.complete && (self.role == Role::Caller || self.summary.sent == 0);
+            self.summary.complete && (self.role == Role::Initiator || self.summary.sent == 0);
         let both_are_cut = self.peer_cut_ms.is_some();
         self.summary.since_ms = match self.me.cut_ms {
             None => self.me.since_ms,

@@ -1,18 +1,18 @@
 //! The line protocol: what two nodes say to each other, and how it is written.
 //!
 //! An exchange is a conversation in turns. A turn is a sequence of lines and ends with an empty
-//! line, or with `done` when the one who was called has nothing left to ask:
+//! line, or with `done` when the one that responded has nothing left to ask:
 //!
 //! ```text
-//! caller  hello 1 default 1a2b3c4d 019abcdef012 3 00d5a6a1b2c3d4e5
+//! initiator  hello 1 default 1a2b3c4d 019abcdef012 3 00d5a6a1b2c3d4e5
 //!
-//! called  list - 00a1…:019a…-1a2b3c4d …           (few entries: it names them all)
+//! responder  list - 00a1…:019a…-1a2b3c4d …           (few entries: it names them all)
 //!
-//! caller  want 00a1c0ffee012345                   (what the caller lacks)
-//!         put 019abcdef0110000-1a2b3c4d 5 5       (what the called one lacks)
+//! initiator  want 00a1c0ffee012345                   (what the initiator lacks)
+//!         put 019abcdef0110000-1a2b3c4d 5 5       (what the responder lacks)
 //!         helloworld
 //!
-//! called  put 019abcdef0120000-5e6f7a8b 1 0
+//! responder  put 019abcdef0120000-5e6f7a8b 1 0
 //!         k
 //!         done 5e6f7a8b
 //! ```
@@ -51,14 +51,14 @@ const READ_STEP_BYTES: usize = 64 * 1024;
 /// One line of the conversation, with the bytes that follow it for a record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {
-    /// `hello 1 CLUSTER NODE CLOCK COUNT ROOT`: opens the caller's first turn.
+    /// `hello 1 CLUSTER NODE CLOCK COUNT ROOT`: opens the initiator's first turn.
     Hello(Hello),
     /// `since MS`: since then the sender has known all that its cluster had. Said by both if one of
     /// them is cut off.
     Since(u64),
     /// `cut MS`: the sender has had no peer since then, for longer than half the tombstones' time.
     Cut(u64),
-    /// `tell WAVE SPAN`: the caller hands over a part of a wave of news.
+    /// `tell WAVE SPAN`: the initiator hands over a part of a wave of news.
     Tell(Duty),
     /// `hot HASH:VERSION …`: what has just changed here, whatever the digests say.
     Hot(Vec<Item>),
@@ -79,22 +79,22 @@ pub enum Message {
     Rest,
     /// An empty line: your turn.
     End,
-    /// `done NODE`: the called one has nothing left to ask, and says who it is.
+    /// `done NODE`: the responder has nothing left to ask, and says who it is.
     Done(u32),
     /// `refuse REASON`: there will be no conversation.
     Refuse(Refusal),
 }
 
-/// What a caller says of itself first.
+/// What an initiator says of itself first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hello {
     /// Clusters of other names are refused: pod addresses come back under other owners.
     pub cluster: Box<str>,
-    /// The id that the caller's process drew.
+    /// The id that the initiator's process drew.
     pub node: u32,
-    /// The caller's wall clock in Unix milliseconds.
+    /// The initiator's wall clock in Unix milliseconds.
     pub clock_ms: u64,
-    /// How many entries the caller has, tombstones included.
+    /// How many entries the initiator has, tombstones included.
     pub count: u64,
     /// The XOR of the fingerprints of all of them.
     pub root: u64,
@@ -107,9 +107,9 @@ pub enum Refusal {
     Protocol,
     /// Another cluster's name.
     Cluster,
-    /// The caller is the called one.
+    /// The initiator is the responder.
     Myself,
-    /// All conversations that the called one holds at a time are taken.
+    /// All conversations that the responder holds at a time are taken.
     Busy,
     /// Something that is not in the grammar, or not at this point.
     Grammar,

@@ -13,7 +13,7 @@
 //!   finds whoever the waves have missed.
 //!
 //! A pure scheduler. It is told the time, the addresses and how each call ended, and says what to
-//! do next; the caller does it. Time is in milliseconds of a clock that never goes back.
+//! do next; the initiator does it. Time is in milliseconds of a clock that never goes back.
 
 use fastrand::Rng;
 use std::collections::BTreeMap;

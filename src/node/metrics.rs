@@ -72,7 +72,7 @@ pub const COUNTERS: [(Counter, &str, &str, &str); 20] = [
         Counter::BrokenAnswers,
         "nBrokenAnswers",
         "exchanges_answered_failed_total",
-        "conversations of callers that broke",
+        "conversations of initiators that broke",
     ),
     (
         Counter::RefusedProtocol,

@@ -154,12 +154,12 @@ impl Node {
     }
 
     /// Takes note of the addresses of a conversation that somebody else has opened.
-    pub fn answered(&self, own: SocketAddr, caller: SocketAddr) {
-        self.events.send(Event::Heard(caller.ip().to_canonical()));
+    pub fn answered(&self, own: SocketAddr, initiator: SocketAddr) {
+        self.events.send(Event::Heard(initiator.ip().to_canonical()));
         self.reached_at(own);
     }
 
-    /// Takes note of the address at which a caller has reached us, if we have no better one.
+    /// Takes note of the address at which an initiator has reached us, if we have no better one.
     fn reached_at(&self, address: SocketAddr) {
         if !self.is_placed.swap(true, Relaxed) {
             // A socket for both families shows IPv4 addresses in their IPv6 form.

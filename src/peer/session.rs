@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// A peer that does not accept in this time is taken to be dead.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The first word of a peer, and of a caller, must come within this time.
+/// The first word of a peer, and of an initiator, must come within this time.
 pub const FIRST_WORD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Any later byte must come, or be taken, within this time.
@@ -28,7 +28,7 @@ pub const BYTE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A whole conversation ends within this time.
 pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Conversations answered at a time; callers beyond them are told to come back.
+/// Conversations answered at a time; initiators beyond them are told to come back.
 pub const MAX_ANSWERS_AT_A_TIME: usize = 8;
 
 /// What is read in one turn at most: a full turn ends with the record that filled it.
@@ -69,7 +69,7 @@ impl From<io::Error> for Failure {
 pub fn call(node: &Node, peer: SocketAddr, duty: Option<Duty>) -> Result<Ended, Failure> {
     let outcome = TcpStream::connect_timeout(&peer, CONNECT_TIMEOUT).map_err(Failure::Io).and_then(
         |stream| {
-            let exchange = Exchange::call(node.identity(), &node.store(), wall_ms(), duty);
+            let exchange = Exchange::initiate(node.identity(), &node.store(), wall_ms(), duty);
             converse(node, stream, exchange, Next::Speak)
         },
     );
@@ -89,7 +89,7 @@ pub fn call(node: &Node, peer: SocketAddr, duty: Option<Duty>) -> Result<Ended, 
     })
 }
 
-/// Answers callers until the end of the process.
+/// Answers initiators until the end of the process.
 pub fn listen(node: &Arc<Node>, listener: &TcpListener) {
     static LOG: Limiter = Limiter::new();
     loop {
@@ -117,7 +117,7 @@ pub fn listen(node: &Arc<Node>, listener: &TcpListener) {
 fn refuse_busy(node: &Node, stream: TcpStream) -> io::Result<()> {
     node.metrics.refused(Refusal::Busy);
     stream.set_nonblocking(true)?;
-    // A caller that cannot take these few bytes learns it from the close.
+    // An initiator that cannot take these few bytes learns it from the close.
     let _ = say(&mut &stream, &Message::Refuse(Refusal::Busy));
     Ok(())
 }
@@ -125,7 +125,7 @@ fn refuse_busy(node: &Node, stream: TcpStream) -> io::Result<()> {
 fn answer(node: &Node, stream: TcpStream, peer: SocketAddr) {
     static LOG: Limiter = Limiter::new();
     let own = stream.local_addr();
-    let failure = match converse(node, stream, Exchange::answer(node.identity()), Next::Listen) {
+    let failure = match converse(node, stream, Exchange::respond(node.identity()), Next::Listen) {
         Ok(summary) => {
             node.metrics.count(Counter::InSyncs);
             own.into_iter().for_each(|own| node.answered(own, peer));
@@ -134,7 +134,7 @@ fn answer(node: &Node, stream: TcpStream, peer: SocketAddr) {
         Err(failure) => failure,
     };
     match &failure {
-        Failure::Silence => return log::debug!("caller {peer}: {failure}"),
+        Failure::Silence => return log::debug!("initiator {peer}: {failure}"),
         // That is how a node finds out which of the addresses is its own.
         Failure::Refused(refusal @ Refusal::Myself) => return node.metrics.refused(*refusal),
         Failure::Refused(refusal) => node.metrics.refused(*refusal),
@@ -143,7 +143,7 @@ fn answer(node: &Node, stream: TcpStream, peer: SocketAddr) {
     }
     // Addresses come back under other owners, and ports are scanned: neither may flood the log.
     if let Some(silent) = LOG.pass() {
-        log::warn!("caller {peer}: {failure}{silent}");
+        log::warn!("initiator {peer}: {failure}{silent}");
     }
 }
 

@@ -19,15 +19,15 @@ const BREAKING_POINTS: u32 = 5;
 /// The two sides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Side {
-    Caller = 0,
-    Called = 1,
+    Initiator = 0,
+    Responder = 1,
 }
 
 impl Side {
     fn other(self) -> Self {
         match self {
-            Self::Caller => Self::Called,
-            Self::Called => Self::Caller,
+            Self::Initiator => Self::Responder,
+            Self::Responder => Self::Initiator,
         }
     }
 }
@@ -57,8 +57,8 @@ impl Conversation {
 
     pub(super) fn side_of(&self, node: usize) -> Option<Side> {
         let is_open =
-            |side: Side| side == Side::Caller || self.parties[side as usize].exchange.is_some();
-        [Side::Caller, Side::Called]
+            |side: Side| side == Side::Initiator || self.parties[side as usize].exchange.is_some();
+        [Side::Initiator, Side::Responder]
             .into_iter()
             .find(|&side| self.parties[side as usize].node == node && is_open(side))
     }
@@ -70,7 +70,7 @@ impl Simulator {
         self.counters.calls += 1;
         self.last_conversation += 1;
         let id = self.last_conversation;
-        let called = peer as usize;
+        let responder = peer as usize;
         let fails = self.chance(self.settings.fail);
         let breaks_in = fails.then(|| self.rng.u32(..BREAKING_POINTS));
         let silently = fails && self.chance(self.settings.silent);
@@ -82,7 +82,7 @@ impl Simulator {
         };
         let parties = [
             party(node, self.nodes[node].incarnation),
-            party(called, self.nodes[called].incarnation),
+            party(responder, self.nodes[responder].incarnation),
         ];
         self.conversations.insert(id, Conversation { parties, duty, breaks_in, silently });
         self.nodes[node].calling = Some(id);
@@ -91,10 +91,10 @@ impl Simulator {
             self.counters.cut_between_turns += 1;
             self.counters.cut_silently += u64::from(silently);
             let after_us = if silently { CONNECT_TIMEOUT_US } else { self.leg_us() * 2 };
-            self.schedule(after_us, Event::Broken { id, side: Side::Caller });
-        } else if !self.nodes[called].is_up || self.is_blocked(node, called) {
+            self.schedule(after_us, Event::Broken { id, side: Side::Initiator });
+        } else if !self.nodes[responder].is_up || self.is_blocked(node, responder) {
             self.counters.unreachable += 1;
-            self.schedule(CONNECT_TIMEOUT_US, Event::Broken { id, side: Side::Caller });
+            self.schedule(CONNECT_TIMEOUT_US, Event::Broken { id, side: Side::Initiator });
         } else {
             let after_us = self.leg_us() + self.leg_us();
             self.schedule(after_us, Event::Connected { id });
@@ -103,31 +103,31 @@ impl Simulator {
 
     pub(super) fn connected(&mut self, id: u64) {
         let Some(conversation) = self.conversations.get(&id) else { return };
-        let [caller, called] = conversation.parties.each_ref().map(|party| party.node);
+        let [initiator, responder] = conversation.parties.each_ref().map(|party| party.node);
         let duty = conversation.duty;
-        if !self.nodes[called].is_up || self.is_blocked(caller, called) {
+        if !self.nodes[responder].is_up || self.is_blocked(initiator, responder) {
             self.counters.unreachable += 1;
-            return self.schedule(CONNECT_TIMEOUT_US, Event::Broken { id, side: Side::Caller });
+            return self.schedule(CONNECT_TIMEOUT_US, Event::Broken { id, side: Side::Initiator });
         }
-        let incarnation = self.nodes[called].incarnation;
-        let has_room = self.nodes[called].answering < MAX_ANSWERS_AT_A_TIME;
-        let asking = Exchange::call(
-            self.identity(caller),
-            &self.nodes[caller].store,
-            self.wall_ms(caller),
+        let incarnation = self.nodes[responder].incarnation;
+        let has_room = self.nodes[responder].answering < MAX_ANSWERS_AT_A_TIME;
+        let asking = Exchange::initiate(
+            self.identity(initiator),
+            &self.nodes[initiator].store,
+            self.wall_ms(initiator),
             duty,
         );
-        let answering = has_room.then(|| Exchange::answer(self.identity(called)));
+        let answering = has_room.then(|| Exchange::respond(self.identity(responder)));
         let conversation = self.conversations.get_mut(&id).expect("it was just there");
-        conversation.party(Side::Caller).exchange = Some(asking);
-        conversation.party(Side::Called).incarnation = incarnation;
-        conversation.party(Side::Called).exchange = answering;
+        conversation.party(Side::Initiator).exchange = Some(asking);
+        conversation.party(Side::Responder).incarnation = incarnation;
+        conversation.party(Side::Responder).exchange = answering;
         if has_room {
-            self.nodes[called].answering += 1;
-            self.speak(id, Side::Caller);
+            self.nodes[responder].answering += 1;
+            self.speak(id, Side::Initiator);
         } else {
             self.counters.busy += 1;
-            self.send(id, Side::Called, refuse(Refusal::Busy));
+            self.send(id, Side::Responder, refuse(Refusal::Busy));
         }
     }
 
@@ -170,8 +170,8 @@ impl Simulator {
         let silently = conversation.silently;
         conversation.breaks_in = conversation.breaks_in.map(|turns| turns.saturating_sub(1));
         let breaks = conversation.breaks_in == Some(0);
-        let [caller, called] = conversation.parties.each_ref().map(|party| party.node);
-        if self.is_blocked(caller, called) {
+        let [initiator, responder] = conversation.parties.each_ref().map(|party| party.node);
+        if self.is_blocked(initiator, responder) {
             self.counters.cut_by_partition += 1;
             return self.wait_in_vain(id);
         }
@@ -198,7 +198,7 @@ impl Simulator {
 
     /// Neither side hears of the other again.
     fn wait_in_vain(&mut self, id: u64) {
-        for side in [Side::Caller, Side::Called] {
+        for side in [Side::Initiator, Side::Responder] {
             let Some(conversation) = self.conversations.get_mut(&id) else { return };
             let has_heard = conversation.party(side).has_heard;
             let after_us = if has_heard { BYTE_TIMEOUT_US } else { FIRST_WORD_TIMEOUT_US };
@@ -258,7 +258,7 @@ impl Simulator {
                     }
                     let peer = self.conversations[&id].parties[1].node as u32;
                     self.close(id, side);
-                    if side == Side::Caller {
+                    if side == Side::Initiator {
                         self.counters.met_itself += u64::from(is_myself);
                         let ended = if is_myself { Ended::Myself } else { Ended::Failed };
                         self.ended(node, peer, ended);
@@ -328,14 +328,14 @@ impl Simulator {
         let peer = conversation.parties[1].node as u32;
         let Party { node, incarnation, ref exchange, .. } = conversation.parties[side as usize];
         let is_through = match side {
-            Side::Caller => self.nodes[node].calling != Some(id),
-            Side::Called => exchange.is_none(),
+            Side::Initiator => self.nodes[node].calling != Some(id),
+            Side::Responder => exchange.is_none(),
         };
         if is_through || !self.nodes[node].is_up || self.nodes[node].incarnation != incarnation {
             return;
         }
         self.close(id, side);
-        if side == Side::Caller {
+        if side == Side::Initiator {
             self.ended(node, peer, Ended::Failed);
         }
     }
@@ -348,15 +348,15 @@ impl Simulator {
         let node = party.node;
         let other_is_through = conversation.party(side.other()).exchange.is_none();
         match side {
-            Side::Caller => self.nodes[node].calling = None,
-            Side::Called => self.nodes[node].answering -= 1,
+            Side::Initiator => self.nodes[node].calling = None,
+            Side::Responder => self.nodes[node].answering -= 1,
         }
-        // Its last turn may be on its way to a caller that is not through.
-        if side == Side::Caller && other_is_through {
+        // Its last turn may be on its way to an initiator that is not through.
+        if side == Side::Initiator && other_is_through {
             self.conversations.remove(&id);
-        } else if side == Side::Called && other_is_through {
-            let caller = self.conversations[&id].parties[0].node;
-            if self.nodes[caller].calling != Some(id) {
+        } else if side == Side::Responder && other_is_through {
+            let initiator = self.conversations[&id].parties[0].node;
+            if self.nodes[initiator].calling != Some(id) {
                 self.conversations.remove(&id);
             }
         }

@@ -449,7 +449,7 @@ impl Simulator {
         self.cuts.iter().any(|cut| holds(&cut.from, from) && holds(&cut.to, to))
     }
 
-    /// Adds a node at the next address, for the caller to have it look up its peers.
+    /// Adds a node at the next address, for the initiator to have it look up its peers.
     fn add_node(&mut self) -> usize {
         let address = self.nodes.len();
         let node = Node::new(address as u32, &self.settings, &mut self.rng, self.now_us);

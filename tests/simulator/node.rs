@@ -32,7 +32,7 @@ pub(super) enum Told {
     Learned { is_news: bool, duty: Option<Duty> },
     /// The latest addresses.
     Peers(Vec<u32>),
-    /// The address at which a caller has reached it.
+    /// The address at which an initiator has reached it.
     Reached(u32),
 }
 

@@ -124,13 +124,13 @@ pub fn assert_in_step(store: &Store) {
 /// What happened in a conversation.
 #[derive(Default)]
 pub struct Outcome {
-    /// What the caller made of it.
-    pub caller: Summary,
-    /// What the called one made of it.
-    pub called: Summary,
+    /// What the initiator made of it.
+    pub initiator: Summary,
+    /// What the responder made of it.
+    pub responder: Summary,
     /// Whether it ran to its end rather than being cut by the hook.
     pub over: bool,
-    /// The turns as they went over the wire, the caller's first.
+    /// The turns as they went over the wire, the initiator's first.
     pub turns: Vec<Vec<u8>>,
     /// Messages taken in by either side.
     pub messages: usize,
@@ -152,14 +152,14 @@ impl Outcome {
     }
 
     pub fn round_trips(&self) -> usize {
-        assert_eq!(self.turns.len() % 2, 0, "the called one has the last word");
+        assert_eq!(self.turns.len() % 2, 0, "the responder has the last word");
         self.turns.len() / 2
     }
 
     /// The conversation for a person to read: who speaks, then the bytes.
     pub fn transcript(&self) -> String {
         let mut text = String::new();
-        for (turn, who) in self.turns.iter().zip(["caller", "called"].iter().cycle()) {
+        for (turn, who) in self.turns.iter().zip(["initiator", "responder"].iter().cycle()) {
             let said = String::from_utf8_lossy(turn);
             for line in said.strip_suffix('\n').unwrap_or(&said).split('\n') {
                 text += format!("{who}  {line}").trim_end();
@@ -171,43 +171,44 @@ impl Outcome {
 }
 
 /// Opens a conversation.
-pub fn call(caller: Identity, store: &Store, wall_ms: u64) -> Exchange {
-    Exchange::call(caller, store, wall_ms, None)
+pub fn call(initiator: Identity, store: &Store, wall_ms: u64) -> Exchange {
+    Exchange::initiate(initiator, store, wall_ms, None)
 }
 
 /// Runs one conversation between two members that were never cut off.
-pub fn exchange(caller: &mut Store, called: &mut Store, wall_ms: u64) -> Outcome {
-    exchange_as((caller, member()), (called, member()), wall_ms)
+pub fn exchange(initiator: &mut Store, responder: &mut Store, wall_ms: u64) -> Outcome {
+    exchange_as((initiator, member()), (responder, member()), wall_ms)
 }
 
 /// Runs one conversation.
 pub fn exchange_as(
-    caller: (&mut Store, Identity),
-    called: (&mut Store, Identity),
+    initiator: (&mut Store, Identity),
+    responder: (&mut Store, Identity),
     wall_ms: u64,
 ) -> Outcome {
-    let outcome = exchange_with(caller, called, wall_ms, &mut |_, _, _| ControlFlow::Continue(()));
+    let outcome =
+        exchange_with(initiator, responder, wall_ms, &mut |_, _, _| ControlFlow::Continue(()));
     assert!(outcome.over);
     outcome
 }
 
-/// What threads may do between two steps of a conversation, given the caller's store, the called
+/// What threads may do between two steps of a conversation, given the initiator's store, the called
 /// one's, and the number of messages so far; breaking cuts the conversation there.
 pub type Hook<'a> = &'a mut dyn FnMut(&mut Store, &mut Store, usize) -> ControlFlow<()>;
 
 /// Runs one conversation and calls `hook` wherever no side holds its lock.
 pub fn exchange_with(
-    (caller, caller_is): (&mut Store, Identity),
-    (called, called_is): (&mut Store, Identity),
+    (initiator, initiator_is): (&mut Store, Identity),
+    (responder, responder_is): (&mut Store, Identity),
     wall_ms: u64,
     hook: Hook<'_>,
 ) -> Outcome {
-    let mut sides = [call(caller_is, caller, wall_ms), Exchange::answer(called_is)];
-    let mut stores = [caller, called];
+    let mut sides = [call(initiator_is, initiator, wall_ms), Exchange::respond(responder_is)];
+    let mut stores = [initiator, responder];
     let mut outcome = Outcome::default();
     outcome.over = converse(&mut sides, &mut stores, wall_ms, hook, &mut outcome).is_continue();
-    outcome.caller = sides[0].summary();
-    outcome.called = sides[1].summary();
+    outcome.initiator = sides[0].summary();
+    outcome.responder = sides[1].summary();
     outcome
 }
 
@@ -219,8 +220,8 @@ fn converse(
     outcome: &mut Outcome,
 ) -> ControlFlow<()> {
     let mut between_steps = |stores: &mut [&mut Store; 2], messages| {
-        let [caller, called] = stores;
-        hook(caller, called, messages)
+        let [initiator, responder] = stores;
+        hook(initiator, responder, messages)
     };
     between_steps(stores, 0)?;
     for speaker in [0, 1].into_iter().cycle() {
@@ -263,8 +264,12 @@ fn converse(
 }
 
 /// Repeats exchanges until one is complete; returns how many that took.
-pub fn exchange_until_complete(caller: &mut Store, called: &mut Store, wall_ms: u64) -> usize {
+pub fn exchange_until_complete(
+    initiator: &mut Store,
+    responder: &mut Store,
+    wall_ms: u64,
+) -> usize {
     (1..=MAX_EXCHANGES)
-        .find(|round| exchange(caller, called, wall_ms + *round as u64).caller.complete)
+        .find(|round| exchange(initiator, responder, wall_ms + *round as u64).initiator.complete)
         .expect("exchanges come to an end")
 }
