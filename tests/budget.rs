@@ -15,7 +15,7 @@ const IDLE_BYTES: usize = 128;
 /// What a newcomer may cost beyond what it is sent.
 const NEWCOMER_PERCENT: f64 = 1.0;
 
-/// How many differing keys, in how many conversations the cost is averaged, and the most overhead a
+/// How many differing keys, in how many exchanges the cost is averaged, and the most overhead a
 /// key in bytes: for stores of up to 10 000 entries, and for larger ones.
 const BUDGETS: [(usize, usize, f64, f64); 4] = [
     (1, 1000, 650.0, 900.0),

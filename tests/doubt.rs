@@ -1,4 +1,4 @@
-//! What one side of a conversation may not take for granted: that equal cuts come from equal
+//! What one side of an exchange may not take for granted: that equal cuts come from equal
 //! digests, and that what it said last has arrived.
 
 mod support;

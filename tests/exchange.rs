@@ -1,4 +1,4 @@
-//! Conversations between two stores: what they come to, whatever happens in between.
+//! Exchanges between two stores: what they come to, whatever happens in between.
 
 mod support;
 
@@ -85,7 +85,7 @@ proptest! {
     }
 }
 
-/// What other threads do to the two stores while a conversation goes on.
+/// What other threads do to the two stores while an exchange goes on.
 #[derive(Clone, Debug)]
 enum Deed {
     Put(usize, String, u8),
@@ -171,7 +171,7 @@ proptest! {
     #![proptest_config(fixed_seed(60))]
 
     #[test]
-    fn a_conversation_cut_anywhere_is_taken_up_by_the_next(
+    fn a_exchange_cut_anywhere_is_taken_up_by_the_next(
         both in any_learned(40), ours in any_learned(25), theirs in any_learned(25),
     ) {
         let ours = [both.clone(), ours].concat();
@@ -360,7 +360,7 @@ fn turn(exchange: &mut Exchange, store: &mut Store) -> Vec<u8> {
 }
 
 #[test]
-fn a_conversation_has_only_so_many_turns() {
+fn a_exchange_has_only_so_many_turns() {
     let mut ours = store_with(1, &values("key", 20));
     let mut responder = Exchange::respond(member());
     assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
@@ -609,7 +609,7 @@ proptest! {
     }
 
     #[test]
-    fn a_garbled_conversation_does_no_harm(
+    fn a_garbled_exchange_does_no_harm(
         ours in any_learned(40), theirs in any_learned(40),
         edits in vec((any::<prop::sample::Index>(), 0..20usize), 1..6),
     ) {
@@ -957,7 +957,7 @@ fn assert_golden(name: &str, outcome: &Outcome) {
     assert_eq!(said, golden, "{path}: run with BLESS=1 if the change is meant");
 }
 
-/// The nodes of the golden conversations.
+/// The nodes of the golden exchanges.
 fn alice_and_bob(ours: &[Record], theirs: &[Record]) -> (Store, Store) {
     (store_with(0xa11c_e001, ours), store_with(0xb0b0_0002, theirs))
 }

@@ -274,7 +274,7 @@ fn who_connects_and_closes_without_a_word_is_not_worth_one() {
     }
     let log = node.log();
     let warnings = log.lines().filter(|line| !line.contains("level=info"));
-    assert_eq!(warnings.filter(|line| !line.contains("many conversations")).count(), 0, "{log}");
+    assert_eq!(warnings.filter(|line| !line.contains("many exchanges")).count(), 0, "{log}");
 }
 
 #[test]
@@ -396,7 +396,7 @@ fn who_says_nothing_loses_the_connection_after_a_second() {
 }
 
 #[test]
-fn a_conversation_that_is_cut_off_changes_nothing_it_had_not_said() {
+fn a_exchange_that_is_cut_off_changes_nothing_it_had_not_said() {
     let node = node();
     let whole = visit("key", "value");
     let is_said = whole.find("value\n").map(|start| start + "value\n".len());
@@ -620,7 +620,7 @@ fn callers_that_never_close_hold_nothing() {
 }
 
 #[test]
-fn half_closed_conversations_are_broken_ones_and_end_at_once() {
+fn half_closed_exchanges_are_broken_ones_and_end_at_once() {
     let node = node();
     let version = format!("{:012x}0000-00000001", clock_ms());
     let greeting = hello("default", "00000001");
@@ -720,8 +720,8 @@ fn counts_and_lengths_that_lie_are_refused_or_do_no_harm() {
 }
 
 #[test]
-#[ignore = "takes the 30 s of a conversation; run by test.sh in release"]
-fn conversations_that_trickle_are_cut_off_when_their_time_is_up() {
+#[ignore = "takes the 30 s of an exchange; run by test.sh in release"]
+fn exchanges_that_trickle_are_cut_off_when_their_time_is_up() {
     let node = node();
     let version = format!("{:012x}0000-00000001", clock_ms());
     let greeting = hello("default", "00000001");

@@ -118,7 +118,7 @@ fn who_was_cut_off_brings_no_deleted_key_back_and_keeps_its_own_writes() {
         assert_eq!(simulator.counters.collected, 9 * 50, "the tombstones are gone");
         assert_eq!(simulator.nodes[9].store.live(), 101);
 
-        // Even if conversations break while it comes back.
+        // Even if exchanges break while it comes back.
         simulator.settings.fail = 0.3;
         simulator.heal();
         assert!(simulator.run_until_equal(90 * SECOND_US), "seed {seed}: no agreement");

@@ -88,7 +88,7 @@ impl Dns {
                     // Each ends by itself when its node is silent for a second.
                     Ok((stream, from)) => {
                         let state = by_tcp.clone();
-                        std::thread::spawn(move || converse(&state, stream, from.ip()));
+                        std::thread::spawn(move || run_exchange(&state, stream, from.ip()));
                     }
                     Err(_) => std::thread::sleep(Duration::from_millis(5)),
                 }
@@ -125,7 +125,7 @@ impl Drop for Dns {
 }
 
 /// Answers one question over TCP, where each message is preceded by its length.
-fn converse(state: &Mutex<State>, mut stream: TcpStream, from: IpAddr) -> std::io::Result<()> {
+fn run_exchange(state: &Mutex<State>, mut stream: TcpStream, from: IpAddr) -> std::io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
     stream.set_write_timeout(Some(Duration::from_secs(1)))?;

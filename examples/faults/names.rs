@@ -176,5 +176,5 @@ fn swapped(run: &mut Run) -> Result<Proof, Trouble> {
     let after: u64 = refused(run).iter().sum();
     run.cluster.dns_is_good();
     wait_until_all_are_known(run)?;
-    Ok(format!("{} conversations refused for the cluster's name", after - before))
+    Ok(format!("{} exchanges refused for the cluster's name", after - before))
 }

@@ -1,4 +1,4 @@
-//! A conversation with a peer that says anything at all, in either role.
+//! An exchange with a peer that says anything at all, in either role.
 #![no_main]
 
 use gossip_sidecar::{
@@ -68,7 +68,7 @@ fn speak(exchange: &mut Exchange, store: &mut Store) -> bool {
 }
 
 /// Listens to the end, and gives all records that came.
-fn converse(scene: &Scene, store: &mut Store, mut input: &[u8]) -> Vec<Record> {
+fn run_exchange(scene: &Scene, store: &mut Store, mut input: &[u8]) -> Vec<Record> {
     let mut records = Vec::new();
     let mut turns = 0;
     let mut exchange = if scene.we_call {
@@ -121,7 +121,7 @@ fuzz_target!(|bytes: &[u8]| {
     let scene = Scene::new(*first);
     let mut ours = scene.store(1);
     let before = contents(&ours);
-    let (peak_bytes, records) = peak_bytes(|| converse(&scene, &mut ours, input));
+    let (peak_bytes, records) = peak_bytes(|| run_exchange(&scene, &mut ours, input));
     assert!(peak_bytes < (4 << 20) + 64 * input.len(), "{peak_bytes} bytes");
     assert_in_step(&ours);
     check(&scene, &before, &records, &ours);
@@ -145,7 +145,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(records.is_empty() || other.root() == ours.root(), "they are not made equal");
 });
 
-/// A conversation of two that keep to the protocol: after it, each has what the other had.
+/// An exchange of two that keep to the protocol: after it, each has what the other had.
 fn honest(initiator: &mut Store, responder: &mut Store) {
     let me = || Identity { cluster: "default".into(), since_ms: 0, cut_ms: None };
     let mut asking = Exchange::initiate(me(), initiator, WALL_MS, None);

@@ -1,4 +1,4 @@
-//! The push-pull conversation that makes two stores equal: message in, message out.
+//! The push-pull exchange that makes two stores equal: message in, message out.
 //!
 //! Anti-entropy (Demers et al., "Epidemic Algorithms for Replicated Database Maintenance", 1987)
 //! over a hash trie of fan-out 16. The initiator says the digest of everything it has. If the called
@@ -7,7 +7,7 @@
 //! fewer there, lists their hashes and versions. On a list the other side sends what it has fresher
 //! and asks for what it lacks.
 //!
-//! An [`Exchange`] remembers nothing but the conversation itself, and nothing is remembered of a
+//! An [`Exchange`] remembers nothing but the exchange itself, and nothing is remembered of a
 //! peer between two exchanges: cut anywhere, the next one resumes where the stores now differ.
 //!
 //! The methods take the store for one short step each: lock, call, unlock. No step waits for the
@@ -26,7 +26,7 @@ pub const MAX_LISTED_ENTRIES: usize = 8;
 /// A turn is closed once it is this long; what is left waits for the next exchange.
 pub const FULL_TURN_BYTES: usize = 4 * 1024 * 1024;
 
-/// The most turns in a conversation: the trie is 16 deep, and records and closing words follow.
+/// The most turns in an exchange: the trie is 16 deep, and records and closing words follow.
 pub const MAX_TURNS: u32 = 24;
 
 /// What a node says of itself in an exchange.
@@ -50,7 +50,7 @@ pub enum Next {
     Listen,
     /// It is our turn: call [`Exchange::reply`] until it gives the turn, and send that.
     Speak,
-    /// The conversation has ended.
+    /// The exchange has ended.
     Over,
 }
 
@@ -89,7 +89,7 @@ pub struct Summary {
 pub struct Turn {
     /// All of it, for one write.
     pub bytes: Vec<u8>,
-    /// Whether the conversation ends with it.
+    /// Whether the exchange ends with it.
     pub last: bool,
 }
 
@@ -107,7 +107,7 @@ struct Owed {
     lacking: bool,
 }
 
-/// One conversation, seen from one side.
+/// One exchange, seen from one side.
 pub struct Exchange {
     role: Role,
     me: Identity,
@@ -139,7 +139,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Opens a conversation, and hands a part of a wave over with it: fetch the first turn with
+    /// Opens an exchange, and hands a part of a wave over with it: fetch the first turn with
     /// [`Exchange::reply`].
     pub fn initiate(me: Identity, store: &Store, wall_ms: u64, duty: Option<Duty>) -> Self {
         let mut exchange = Self::new(Role::Initiator, me);
@@ -168,7 +168,7 @@ impl Exchange {
         exchange
     }
 
-    /// Takes part in a conversation that somebody else opens.
+    /// Takes part in an exchange that somebody else opens.
     pub fn respond(me: Identity) -> Self {
         Self::new(Role::Responder, me)
     }
@@ -203,7 +203,7 @@ impl Exchange {
 
     /// Takes in one message of the other side's turn.
     ///
-    /// A refusal ends the conversation; it is to be told to the other side, unless that said it.
+    /// A refusal ends the exchange; it is to be told to the other side, unless that said it.
     pub fn receive(
         &mut self,
         store: &mut Store,

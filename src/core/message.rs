@@ -1,6 +1,6 @@
 //! The line protocol: what two nodes say to each other, and how it is written.
 //!
-//! An exchange is a conversation in turns. A turn is a sequence of lines and ends with an empty
+//! An exchange is an exchange in turns. A turn is a sequence of lines and ends with an empty
 //! line, or with `done` when the one that responded has nothing left to ask:
 //!
 //! ```text
@@ -48,7 +48,7 @@ pub const MAX_VALUE_BYTES: usize = 16 * 1024 * 1024;
 /// How much is read, and room made for, at a time while a key or value comes in.
 const READ_STEP_BYTES: usize = 64 * 1024;
 
-/// One line of the conversation, with the bytes that follow it for a record.
+/// One line of the exchange, with the bytes that follow it for a record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {
     /// `hello 1 CLUSTER NODE CLOCK COUNT ROOT`: opens the initiator's first turn.
@@ -81,7 +81,7 @@ pub enum Message {
     End,
     /// `done NODE`: the responder has nothing left to ask, and says who it is.
     Done(u32),
-    /// `refuse REASON`: there will be no conversation.
+    /// `refuse REASON`: there will be no exchange.
     Refuse(Refusal),
 }
 
@@ -109,7 +109,7 @@ pub enum Refusal {
     Cluster,
     /// The initiator is the responder.
     Myself,
-    /// All conversations that the responder holds at a time are taken.
+    /// All exchanges that the responder holds at a time are taken.
     Busy,
     /// Something that is not in the grammar, or not at this point.
     Grammar,
@@ -138,7 +138,7 @@ impl fmt::Display for Refusal {
             Self::Protocol => "another version of the protocol",
             Self::Cluster => "another cluster's name: CLUSTER must be the same everywhere",
             Self::Myself => "it is this very node",
-            Self::Busy => "too many conversations at a time",
+            Self::Busy => "too many exchanges at a time",
             Self::Grammar => "not the gossip protocol",
         })
     }

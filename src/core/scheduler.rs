@@ -95,7 +95,7 @@ pub enum Ended {
     },
     /// It went well, but there was more than fits into one exchange.
     LeftOver,
-    /// No conversation came about, or it broke.
+    /// No exchange came about, or it broke.
     Failed,
     /// The address is our own.
     Myself,

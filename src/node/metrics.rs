@@ -72,37 +72,37 @@ pub const COUNTERS: [(Counter, &str, &str, &str); 20] = [
         Counter::BrokenAnswers,
         "nBrokenAnswers",
         "exchanges_answered_failed_total",
-        "conversations of initiators that broke",
+        "exchanges of initiators that broke",
     ),
     (
         Counter::RefusedProtocol,
         "nRefusedProtocol",
         "refused_protocol_total",
-        "conversations refused: another protocol version",
+        "exchanges refused: another protocol version",
     ),
     (
         Counter::RefusedCluster,
         "nRefusedCluster",
         "refused_cluster_total",
-        "conversations refused: another cluster",
+        "exchanges refused: another cluster",
     ),
     (
         Counter::RefusedMyself,
         "nRefusedSelf",
         "refused_self_total",
-        "conversations refused: this very node",
+        "exchanges refused: this very node",
     ),
     (
         Counter::RefusedBusy,
         "nRefusedBusy",
         "refused_busy_total",
-        "conversations refused: too many at a time",
+        "exchanges refused: too many at a time",
     ),
     (
         Counter::RefusedGrammar,
         "nRefusedGrammar",
         "refused_grammar_total",
-        "conversations refused: not the protocol",
+        "exchanges refused: not the protocol",
     ),
     (Counter::RecordsSent, "nRecordsSent", "records_sent_total", "records sent to peers"),
     (
@@ -165,7 +165,7 @@ impl Metrics {
         self.0[counter as usize].fetch_add(number, Relaxed);
     }
 
-    /// Counts a conversation that was not to be.
+    /// Counts an exchange that was not to be.
     pub fn refused(&self, refusal: Refusal) {
         self.count(match refusal {
             Refusal::Protocol => Counter::RefusedProtocol,

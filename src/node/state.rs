@@ -47,7 +47,7 @@ pub struct Node {
     pub config: Config,
     /// What it has counted.
     pub metrics: Metrics,
-    /// Conversations being answered.
+    /// Exchanges being answered.
     pub answering: Arc<AtomicUsize>,
     /// Connections given up for as long as this process lives, each with a thread.
     pub lost_connections: AtomicUsize,
@@ -153,7 +153,7 @@ impl Node {
         }
     }
 
-    /// Takes note of the addresses of a conversation that somebody else has opened.
+    /// Takes note of the addresses of an exchange that somebody else has opened.
     pub fn answered(&self, own: SocketAddr, initiator: SocketAddr) {
         self.events.send(Event::Heard(initiator.ip().to_canonical()));
         self.reached_at(own);
@@ -179,7 +179,7 @@ impl Node {
         }
     }
 
-    /// Takes note of a conversation that ran to its end, and of where it was called, if it was.
+    /// Takes note of an exchange that ran to its end, and of where it was called, if it was.
     pub fn met(&self, called_at: Option<SocketAddr>, summary: &Summary) {
         static CLOCK_LOG: Limiter = Limiter::new();
         self.roster().met(called_at, summary);
@@ -347,7 +347,7 @@ pub enum Event {
     Wrote,
     /// Somebody waits for others to have what was written here.
     Seek,
-    /// A conversation has brought news, or a part of a wave, or both.
+    /// An exchange has brought news, or a part of a wave, or both.
     Learned {
         /// Whether anything was taken.
         is_news: bool,

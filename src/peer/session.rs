@@ -25,17 +25,17 @@ pub const FIRST_WORD_TIMEOUT: Duration = Duration::from_secs(1);
 /// Any later byte must come, or be taken, within this time.
 pub const BYTE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A whole conversation ends within this time.
+/// A whole exchange ends within this time.
 pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Conversations answered at a time; initiators beyond them are told to come back.
+/// Exchanges answered at a time; initiators beyond them are told to come back.
 pub const MAX_ANSWERS_AT_A_TIME: usize = 8;
 
 /// What is read in one turn at most: a full turn ends with the record that filled it.
 const MAX_TURN_BYTES: u64 =
     (2 * FULL_TURN_BYTES + MAX_KEY_BYTES + MAX_VALUE_BYTES + MAX_LINE_BYTES) as u64;
 
-/// How a conversation failed.
+/// How an exchange failed.
 #[derive(Debug)]
 pub enum Failure {
     /// One of the two does not talk to the other.
@@ -70,7 +70,7 @@ pub fn call(node: &Node, peer: SocketAddr, duty: Option<Duty>) -> Result<Ended, 
     let outcome = TcpStream::connect_timeout(&peer, CONNECT_TIMEOUT).map_err(Failure::Io).and_then(
         |stream| {
             let exchange = Exchange::initiate(node.identity(), &node.store(), wall_ms(), duty);
-            converse(node, stream, exchange, Next::Speak)
+            run_exchange(node, stream, exchange, Next::Speak)
         },
     );
     let summary = match outcome {
@@ -125,7 +125,8 @@ fn refuse_busy(node: &Node, stream: TcpStream) -> io::Result<()> {
 fn answer(node: &Node, stream: TcpStream, peer: SocketAddr) {
     static LOG: Limiter = Limiter::new();
     let own = stream.local_addr();
-    let failure = match converse(node, stream, Exchange::respond(node.identity()), Next::Listen) {
+    let failure = match run_exchange(node, stream, Exchange::respond(node.identity()), Next::Listen)
+    {
         Ok(summary) => {
             node.metrics.count(Counter::InSyncs);
             own.into_iter().for_each(|own| node.answered(own, peer));
@@ -147,9 +148,9 @@ fn answer(node: &Node, stream: TcpStream, peer: SocketAddr) {
     }
 }
 
-/// Holds one conversation over a connection. The store is locked for single steps, never while
+/// Holds one exchange over a connection. The store is locked for single steps, never while
 /// waiting for the other side.
-fn converse(
+fn run_exchange(
     node: &Node,
     stream: TcpStream,
     mut exchange: Exchange,
@@ -250,7 +251,7 @@ impl Wire<'_> {
 }
 
 fn too_long() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the conversation took too long")
+    io::Error::new(io::ErrorKind::TimedOut, "the exchange took too long")
 }
 
 impl Read for Wire<'_> {

@@ -7,17 +7,17 @@
 
 #![allow(dead_code, reason = "the tests and the example each use a part")]
 
-mod conversation;
 mod faults;
 mod node;
 mod oracle;
+mod session;
 mod workload;
 
 pub use faults::Chaos;
 pub use node::Node;
 pub use oracle::Oracle;
 
-use conversation::{Conversation, Side};
+use session::{Session, Side};
 use siphasher::sip::SipHasher13;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -60,7 +60,7 @@ pub struct Settings {
     /// One way of a packet, on average; drawn between half and one and a half of it. Connecting
     /// takes two, each turn one more: an idle exchange four, one that brings news six.
     pub leg_us: u64,
-    /// The share of conversations that break somewhere.
+    /// The share of exchanges that break somewhere.
     pub fail: f64,
     /// The share of those that break without a word, so that both sides wait for their time-outs.
     pub silent: f64,
@@ -80,7 +80,7 @@ pub struct Settings {
     pub ttl_ms: (u64, u64),
     /// How many different keys are written.
     pub keys: u32,
-    /// The chance of a local write between two steps of a conversation's turn.
+    /// The chance of a local write between two steps of an exchange's turn.
     pub write_between_steps: f64,
     /// Random faults.
     pub chaos: Option<Chaos>,
@@ -124,15 +124,15 @@ pub struct Counters {
     pub busy: u64,
     /// Nodes that called themselves.
     pub met_itself: u64,
-    /// Conversations cut before a word, or between two turns.
+    /// Exchanges cut before a word, or between two turns.
     pub cut_between_turns: u64,
-    /// Conversations cut within a turn.
+    /// Exchanges cut within a turn.
     pub cut_within_turn: u64,
     /// Of both, those after which the two waited in vain.
     pub cut_silently: u64,
-    /// Conversations that a partition caught in the middle.
+    /// Exchanges that a partition caught in the middle.
     pub cut_by_partition: u64,
-    /// Conversations whose other side died.
+    /// Exchanges whose other side died.
     pub cut_by_death: u64,
     /// Bytes of all turns.
     pub bytes: u64,
@@ -221,7 +221,7 @@ enum Event {
     Connected { id: u64 },
     /// A turn arrives, or what came through of it.
     Arrive { id: u64, to: Side, bytes: Vec<u8>, is_cut: bool },
-    /// One side of a conversation sees that it has failed.
+    /// One side of an exchange sees that it has failed.
     Broken { id: u64, side: Side },
     /// A node starts anew, with nothing.
     Start { node: usize },
@@ -282,8 +282,8 @@ pub struct Simulator {
     now_us: u64,
     sequence: u64,
     heap: BinaryHeap<Scheduled>,
-    conversations: BTreeMap<u64, Conversation>,
-    last_conversation: u64,
+    sessions: BTreeMap<u64, Session>,
+    last_session: u64,
     cuts: Vec<Cut>,
     listed: Rc<[u32]>,
     /// Counts the changes of `listed`.
@@ -307,8 +307,8 @@ impl Simulator {
             now_us: 0,
             sequence: 0,
             heap: BinaryHeap::new(),
-            conversations: BTreeMap::new(),
-            last_conversation: 0,
+            sessions: BTreeMap::new(),
+            last_session: 0,
             cuts: Vec::new(),
             listed: (0..settings.nodes as u32).collect(),
             listing: 1,

@@ -28,7 +28,7 @@ impl Wall {
 pub(super) enum Told {
     /// There was a write here.
     Wrote,
-    /// A conversation has brought news, or a part of a wave, or both.
+    /// An exchange has brought news, or a part of a wave, or both.
     Learned { is_news: bool, duty: Option<Duty> },
     /// The latest addresses.
     Peers(Vec<u32>),
@@ -74,7 +74,7 @@ pub struct Node {
     pub(super) wrote: bool,
     /// The call under way: there is one at a time.
     pub(super) calling: Option<u64>,
-    /// Conversations being answered.
+    /// Exchanges being answered.
     pub(super) answering: usize,
     /// Counts the waits of the gossip thread, so that the end of a former one wakes nobody.
     pub(super) wait: u64,
@@ -199,7 +199,7 @@ impl Simulator {
         Identity { cluster: "simulated".into(), since_ms: it.since_ms, cut_ms }
     }
 
-    /// A conversation has run to its end on this side. Word of news is left in the inbox.
+    /// An exchange has run to its end on this side. Word of news is left in the inbox.
     pub(super) fn met(&mut self, node: usize, summary: &Summary) {
         let it = &mut self.nodes[node];
         if self.settings.eager && (summary.taken > 0 || summary.duty.is_some()) {

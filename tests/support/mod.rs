@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, RngSeed};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-/// The time at which the tests' conversations are held.
+/// The time at which the tests' exchanges are held.
 pub const WALL_MS: u64 = 1_700_000_000_000;
 
 /// More exchanges than any pair of stores in these tests needs to become equal.
@@ -121,7 +121,7 @@ pub fn assert_in_step(store: &Store) {
     assert_eq!(store.tombstones(), contents.len() - live, "tombstones");
 }
 
-/// What happened in a conversation.
+/// What happened in an exchange.
 #[derive(Default)]
 pub struct Outcome {
     /// What the initiator made of it.
@@ -156,7 +156,7 @@ impl Outcome {
         self.turns.len() / 2
     }
 
-    /// The conversation for a person to read: who speaks, then the bytes.
+    /// The exchange for a person to read: who speaks, then the bytes.
     pub fn transcript(&self) -> String {
         let mut text = String::new();
         for (turn, who) in self.turns.iter().zip(["initiator", "responder"].iter().cycle()) {
@@ -170,17 +170,17 @@ impl Outcome {
     }
 }
 
-/// Opens a conversation.
+/// Opens an exchange.
 pub fn call(initiator: Identity, store: &Store, wall_ms: u64) -> Exchange {
     Exchange::initiate(initiator, store, wall_ms, None)
 }
 
-/// Runs one conversation between two members that were never cut off.
+/// Runs one exchange between two members that were never cut off.
 pub fn exchange(initiator: &mut Store, responder: &mut Store, wall_ms: u64) -> Outcome {
     exchange_as((initiator, member()), (responder, member()), wall_ms)
 }
 
-/// Runs one conversation.
+/// Runs one exchange.
 pub fn exchange_as(
     initiator: (&mut Store, Identity),
     responder: (&mut Store, Identity),
@@ -192,11 +192,11 @@ pub fn exchange_as(
     outcome
 }
 
-/// What threads may do between two steps of a conversation, given the initiator's store, the called
-/// one's, and the number of messages so far; breaking cuts the conversation there.
+/// What threads may do between two steps of an exchange, given the initiator's store, the called
+/// one's, and the number of messages so far; breaking cuts the exchange there.
 pub type Hook<'a> = &'a mut dyn FnMut(&mut Store, &mut Store, usize) -> ControlFlow<()>;
 
-/// Runs one conversation and calls `hook` wherever no side holds its lock.
+/// Runs one exchange and calls `hook` wherever no side holds its lock.
 pub fn exchange_with(
     (initiator, initiator_is): (&mut Store, Identity),
     (responder, responder_is): (&mut Store, Identity),
@@ -206,13 +206,13 @@ pub fn exchange_with(
     let mut sides = [call(initiator_is, initiator, wall_ms), Exchange::respond(responder_is)];
     let mut stores = [initiator, responder];
     let mut outcome = Outcome::default();
-    outcome.over = converse(&mut sides, &mut stores, wall_ms, hook, &mut outcome).is_continue();
+    outcome.over = run_exchange(&mut sides, &mut stores, wall_ms, hook, &mut outcome).is_continue();
     outcome.initiator = sides[0].summary();
     outcome.responder = sides[1].summary();
     outcome
 }
 
-fn converse(
+fn run_exchange(
     sides: &mut [Exchange; 2],
     stores: &mut [&mut Store; 2],
     wall_ms: u64,

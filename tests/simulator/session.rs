@@ -1,10 +1,10 @@
-//! A call and its conversation: turns of real bytes, and all that can happen to them.
+//! A call and its exchange: turns of real bytes, and all that can happen to them.
 
 use super::node::Told;
 use super::{CONNECT_TIMEOUT_US, Event, Simulator};
 use gossip_sidecar::{Duty, Ended, Exchange, Message, Next, Refusal};
 
-/// As in the shell: conversations answered at a time.
+/// As in the shell: exchanges answered at a time.
 const MAX_ANSWERS_AT_A_TIME: usize = 8;
 
 /// As in the shell: how long a side waits for the other's first word.
@@ -13,7 +13,7 @@ const FIRST_WORD_TIMEOUT_US: u64 = 1_000_000;
 /// As in the shell: how long it waits for any later one.
 const BYTE_TIMEOUT_US: u64 = 5_000_000;
 
-/// A conversation that is to break does so at one of these: while connecting, or in a turn.
+/// An exchange that is to break does so at one of these: while connecting, or in a turn.
 const BREAKING_POINTS: u32 = 5;
 
 /// The two sides.
@@ -41,7 +41,7 @@ struct Party {
 }
 
 /// One call, and what came of it so far.
-pub(super) struct Conversation {
+pub(super) struct Session {
     parties: [Party; 2],
     duty: Option<Duty>,
     /// How many turns from now it breaks, if it is to.
@@ -50,7 +50,7 @@ pub(super) struct Conversation {
     silently: bool,
 }
 
-impl Conversation {
+impl Session {
     fn party(&mut self, side: Side) -> &mut Party {
         &mut self.parties[side as usize]
     }
@@ -68,8 +68,8 @@ impl Simulator {
     /// A node calls a peer.
     pub(super) fn call(&mut self, node: usize, peer: u32, duty: Option<Duty>) {
         self.counters.calls += 1;
-        self.last_conversation += 1;
-        let id = self.last_conversation;
+        self.last_session += 1;
+        let id = self.last_session;
         let responder = peer as usize;
         let fails = self.chance(self.settings.fail);
         let breaks_in = fails.then(|| self.rng.u32(..BREAKING_POINTS));
@@ -84,7 +84,7 @@ impl Simulator {
             party(node, self.nodes[node].incarnation),
             party(responder, self.nodes[responder].incarnation),
         ];
-        self.conversations.insert(id, Conversation { parties, duty, breaks_in, silently });
+        self.sessions.insert(id, Session { parties, duty, breaks_in, silently });
         self.nodes[node].calling = Some(id);
         self.nodes[node].calls += 1;
         if breaks_in == Some(0) {
@@ -102,9 +102,9 @@ impl Simulator {
     }
 
     pub(super) fn connected(&mut self, id: u64) {
-        let Some(conversation) = self.conversations.get(&id) else { return };
-        let [initiator, responder] = conversation.parties.each_ref().map(|party| party.node);
-        let duty = conversation.duty;
+        let Some(session) = self.sessions.get(&id) else { return };
+        let [initiator, responder] = session.parties.each_ref().map(|party| party.node);
+        let duty = session.duty;
         if !self.nodes[responder].is_up || self.is_blocked(initiator, responder) {
             self.counters.unreachable += 1;
             return self.schedule(CONNECT_TIMEOUT_US, Event::Broken { id, side: Side::Initiator });
@@ -118,10 +118,10 @@ impl Simulator {
             duty,
         );
         let answering = has_room.then(|| Exchange::respond(self.identity(responder)));
-        let conversation = self.conversations.get_mut(&id).expect("it was just there");
-        conversation.party(Side::Initiator).exchange = Some(asking);
-        conversation.party(Side::Responder).incarnation = incarnation;
-        conversation.party(Side::Responder).exchange = answering;
+        let session = self.sessions.get_mut(&id).expect("it was just there");
+        session.party(Side::Initiator).exchange = Some(asking);
+        session.party(Side::Responder).incarnation = incarnation;
+        session.party(Side::Responder).exchange = answering;
         if has_room {
             self.nodes[responder].answering += 1;
             self.speak(id, Side::Initiator);
@@ -166,11 +166,11 @@ impl Simulator {
         self.counters.bytes += bytes.len() as u64;
         let to = from.other();
         let after_us = self.leg_us();
-        let Some(conversation) = self.conversations.get_mut(&id) else { return };
-        let silently = conversation.silently;
-        conversation.breaks_in = conversation.breaks_in.map(|turns| turns.saturating_sub(1));
-        let breaks = conversation.breaks_in == Some(0);
-        let [initiator, responder] = conversation.parties.each_ref().map(|party| party.node);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let silently = session.silently;
+        session.breaks_in = session.breaks_in.map(|turns| turns.saturating_sub(1));
+        let breaks = session.breaks_in == Some(0);
+        let [initiator, responder] = session.parties.each_ref().map(|party| party.node);
         if self.is_blocked(initiator, responder) {
             self.counters.cut_by_partition += 1;
             return self.wait_in_vain(id);
@@ -199,8 +199,8 @@ impl Simulator {
     /// Neither side hears of the other again.
     fn wait_in_vain(&mut self, id: u64) {
         for side in [Side::Initiator, Side::Responder] {
-            let Some(conversation) = self.conversations.get_mut(&id) else { return };
-            let has_heard = conversation.party(side).has_heard;
+            let Some(session) = self.sessions.get_mut(&id) else { return };
+            let has_heard = session.party(side).has_heard;
             let after_us = if has_heard { BYTE_TIMEOUT_US } else { FIRST_WORD_TIMEOUT_US };
             self.schedule(after_us, Event::Broken { id, side });
         }
@@ -208,9 +208,9 @@ impl Simulator {
 
     pub(super) fn arrive(&mut self, id: u64, side: Side, bytes: &[u8], is_cut: bool) {
         let Some((node, mut exchange)) = self.take_exchange(id, side) else { return };
-        let conversation = self.conversations.get_mut(&id).expect("it was just there");
-        conversation.party(side).has_heard |= !bytes.is_empty();
-        let breaks = conversation.breaks_in == Some(0);
+        let session = self.sessions.get_mut(&id).expect("it was just there");
+        session.party(side).has_heard |= !bytes.is_empty();
+        let breaks = session.breaks_in == Some(0);
         let mut input = bytes;
         loop {
             let message = match Message::read(&mut input) {
@@ -234,8 +234,8 @@ impl Simulator {
                 }
                 Ok(Next::Over) => {
                     let summary = exchange.summary();
-                    let conversation = &self.conversations[&id];
-                    let peer = conversation.parties[1].node as u32;
+                    let session = &self.sessions[&id];
+                    let peer = session.parties[1].node as u32;
                     self.counters.exchanges += 1;
                     self.close(id, side);
                     self.met(node, &summary);
@@ -256,7 +256,7 @@ impl Simulator {
                     if !heard_refusal {
                         self.send(id, side, refuse(refusal));
                     }
-                    let peer = self.conversations[&id].parties[1].node as u32;
+                    let peer = self.sessions[&id].parties[1].node as u32;
                     self.close(id, side);
                     if side == Side::Initiator {
                         self.counters.met_itself += u64::from(is_myself);
@@ -324,9 +324,9 @@ impl Simulator {
 
     /// One side sees that it has failed.
     pub(super) fn broken(&mut self, id: u64, side: Side) {
-        let Some(conversation) = self.conversations.get_mut(&id) else { return };
-        let peer = conversation.parties[1].node as u32;
-        let Party { node, incarnation, ref exchange, .. } = conversation.parties[side as usize];
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let peer = session.parties[1].node as u32;
+        let Party { node, incarnation, ref exchange, .. } = session.parties[side as usize];
         let is_through = match side {
             Side::Initiator => self.nodes[node].calling != Some(id),
             Side::Responder => exchange.is_none(),
@@ -340,24 +340,24 @@ impl Simulator {
         }
     }
 
-    /// A side is through. The conversation is forgotten once both are.
+    /// A side is through. The exchange is forgotten once both are.
     fn close(&mut self, id: u64, side: Side) {
-        let Some(conversation) = self.conversations.get_mut(&id) else { return };
-        let party = conversation.party(side);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let party = session.party(side);
         party.exchange = None;
         let node = party.node;
-        let other_is_through = conversation.party(side.other()).exchange.is_none();
+        let other_is_through = session.party(side.other()).exchange.is_none();
         match side {
             Side::Initiator => self.nodes[node].calling = None,
             Side::Responder => self.nodes[node].answering -= 1,
         }
         // Its last turn may be on its way to an initiator that is not through.
         if side == Side::Initiator && other_is_through {
-            self.conversations.remove(&id);
+            self.sessions.remove(&id);
         } else if side == Side::Responder && other_is_through {
-            let initiator = self.conversations[&id].parties[0].node;
+            let initiator = self.sessions[&id].parties[0].node;
             if self.nodes[initiator].calling != Some(id) {
-                self.conversations.remove(&id);
+                self.sessions.remove(&id);
             }
         }
     }
@@ -365,9 +365,9 @@ impl Simulator {
     /// A node is gone: those who talk to it notice a little later.
     pub(super) fn hang_up(&mut self, node: usize) {
         let ids: Vec<(u64, Side)> = self
-            .conversations
+            .sessions
             .iter()
-            .filter_map(|(&id, conversation)| Some((id, conversation.side_of(node)?)))
+            .filter_map(|(&id, session)| Some((id, session.side_of(node)?)))
             .collect();
         for (id, side) in ids {
             let after_us = self.leg_us();
@@ -380,7 +380,7 @@ impl Simulator {
 
     /// The exchange, if this side is alive and not through.
     fn take_exchange(&mut self, id: u64, side: Side) -> Option<(usize, Exchange)> {
-        let party = self.conversations.get_mut(&id)?.party(side);
+        let party = self.sessions.get_mut(&id)?.party(side);
         let node = party.node;
         let is_same = self.nodes[node].is_up && self.nodes[node].incarnation == party.incarnation;
         let exchange = party.exchange.take().filter(|_| is_same)?;
@@ -388,8 +388,8 @@ impl Simulator {
     }
 
     fn put_exchange(&mut self, id: u64, side: Side, exchange: Exchange) {
-        let conversation = self.conversations.get_mut(&id).expect("a side of it is not through");
-        conversation.party(side).exchange = Some(exchange);
+        let session = self.sessions.get_mut(&id).expect("a side of it is not through");
+        session.party(side).exchange = Some(exchange);
     }
 }
 
