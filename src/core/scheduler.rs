@@ -72,8 +72,8 @@ pub struct Duty {
 /// What to do next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action<P> {
-    /// Call this peer now, and say how it went with [`Gossip::ended`].
-    Call {
+    /// Call this peer now, and say how it went with [`Scheduler::exchange_ended`].
+    Exchange {
         /// Its address.
         peer: P,
         /// What to hand it, if the call is part of a wave.
@@ -85,7 +85,7 @@ pub enum Action<P> {
 
 /// How a call ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ended {
+pub enum Outcome {
     /// Both sides have what the other had.
     Complete {
         /// The node that was called.
@@ -94,7 +94,7 @@ pub enum Ended {
         was_news: bool,
     },
     /// It went well, but there was more than fits into one exchange.
-    LeftOver,
+    Incomplete,
     /// No exchange came about, or it broke.
     Failed,
     /// The address is our own.
@@ -135,7 +135,7 @@ struct Wave<P> {
 }
 
 /// The scheduler of one node; `P` is a peer's address.
-pub struct Gossip<P> {
+pub struct Scheduler<P> {
     rng: Rng,
     interval_ms: u64,
     /// Puts the peers in the order of the second wave; the same on all nodes.
@@ -174,7 +174,7 @@ pub struct Gossip<P> {
     draining: Option<Drain<P>>,
 }
 
-impl<P: Copy + Ord> Gossip<P> {
+impl<P: Copy + Ord> Scheduler<P> {
     /// A scheduler whose first round comes at a random time within the first interval.
     ///
     /// `order` hashes an address, alike on all nodes: the second wave goes by it.
@@ -317,7 +317,7 @@ impl<P: Copy + Ord> Gossip<P> {
                 if let Some((peer, duty)) = self.next_of_wave(index, now_ms) {
                     self.tokens -= 1;
                     self.purpose = Purpose::Wave(index);
-                    return Action::Call { peer, duty: Some(duty) };
+                    return Action::Exchange { peer, duty: Some(duty) };
                 }
             }
             if self.known_in_a_row.is_some() {
@@ -340,7 +340,7 @@ impl<P: Copy + Ord> Gossip<P> {
 
     fn call(&mut self, purpose: Purpose, peer: P) -> Action<P> {
         self.purpose = purpose;
-        Action::Call { peer, duty: None }
+        Action::Exchange { peer, duty: None }
     }
 
     fn begin_round(&mut self, now_ms: u64) {
@@ -425,9 +425,9 @@ impl<P: Copy + Ord> Gossip<P> {
     }
 
     /// Takes note of how a call ended.
-    pub fn ended(&mut self, peer: P, ended: Ended, now_ms: u64) {
+    pub fn exchange_ended(&mut self, peer: P, ended: Outcome, now_ms: u64) {
         let is_well = match ended {
-            Ended::Failed => {
+            Outcome::Failed => {
                 let failures = self.failing.get(&peer).map_or(0, |back_off| back_off.failures);
                 let pause_ms = (MIN_BACK_OFF_MS << failures.min(16)).min(MAX_BACK_OFF_MS);
                 let until_ms = now_ms + pause_ms;
@@ -437,18 +437,18 @@ impl<P: Copy + Ord> Gossip<P> {
                 }
                 false
             }
-            Ended::Myself => {
+            Outcome::Myself => {
                 note(&mut self.ourselves, peer);
                 self.own_place.get_or_insert(peer);
                 self.leave_out(peer);
                 false
             }
-            Ended::LeftOver => {
+            Outcome::Incomplete => {
                 self.again = Some(peer);
                 self.known_in_a_row = self.known_in_a_row.map(|_| 0);
                 true
             }
-            Ended::Complete { node, was_news } => {
+            Outcome::Complete { node, was_news } => {
                 // Whom a wave finds ignorant is whom it is for: that says nothing of the others.
                 if !matches!(self.purpose, Purpose::Wave(_)) {
                     self.known_in_a_row = self

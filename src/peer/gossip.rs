@@ -1,7 +1,7 @@
 //! The gossip thread: makes the calls that the scheduler asks for.
 
 use crate::core::digest::key_hash;
-use crate::core::scheduler::{Action, Ended, Gossip};
+use crate::core::scheduler::{Action, Outcome, Scheduler};
 use crate::core::store::MAX_COLLECTED_AT_ONCE;
 use crate::node::state::{Event, Node, wall_ms};
 use crate::peer::session::{self, Failure};
@@ -14,17 +14,17 @@ use std::time::Duration;
 pub fn gossip(node: &Node) {
     let now_ms = || node.age().as_millis() as u64;
     let interval_ms = node.config.sync_interval.as_millis() as u64;
-    let mut gossip = Gossip::new(interval_ms, now_ms(), fastrand::Rng::new(), place_hash);
-    node.config.own_addresses().first().into_iter().for_each(|&own| gossip.set_own_place(own));
+    let mut scheduler = Scheduler::new(interval_ms, now_ms(), fastrand::Rng::new(), place_hash);
+    node.config.own_addresses().first().into_iter().for_each(|&own| scheduler.set_own_place(own));
     let peer_port = node.config.peer[0].port();
     // The writes that there were when it was last begun to leave.
     let mut drained_up_to: Option<u64> = None;
     loop {
-        let patience = match gossip.next(now_ms()) {
-            Action::Call { peer, duty } => {
+        let patience = match scheduler.next(now_ms()) {
+            Action::Exchange { peer, duty } => {
                 let called = session::call(node, peer, duty);
                 log_call(node, peer, &called);
-                gossip.ended(peer, called.unwrap_or(Ended::Failed), now_ms());
+                scheduler.exchange_ended(peer, called.unwrap_or(Outcome::Failed), now_ms());
                 Duration::ZERO
             }
             Action::WaitUntil(ms) => {
@@ -39,38 +39,40 @@ pub fn gossip(node: &Node) {
             match event {
                 Event::Wrote => {
                     node.has_told_of_write.store(false, Relaxed);
-                    gossip.wrote(now_ms());
+                    scheduler.wrote(now_ms());
                 }
-                Event::Learned { is_news: true, duty } => gossip.learned(duty, now_ms()),
+                Event::Learned { is_news: true, duty } => scheduler.learned(duty, now_ms()),
                 Event::Learned { is_news: false, duty } => {
-                    duty.into_iter().for_each(|duty| gossip.handed(duty));
+                    duty.into_iter().for_each(|duty| scheduler.handed(duty));
                 }
                 Event::Seek => {}
-                Event::Reached(own) => gossip.set_own_place(own),
+                Event::Reached(own) => scheduler.set_own_place(own),
                 // All peers of a Service listen on the same port.
                 Event::Heard(ip) => {
                     let peer = SocketAddr::new(ip, peer_port);
-                    gossip.heard_from(peer);
+                    scheduler.heard_from(peer);
                     if node.roster().answered(peer) {
                         log::info!("peer {peer} calls");
                     }
                 }
                 Event::Peers(peers, found_ourselves) => {
-                    gossip.set_peers(peers, now_ms());
-                    if gossip.peers().is_empty() && (found_ourselves || gossip.has_met_itself()) {
+                    scheduler.set_peers(peers, now_ms());
+                    if scheduler.peers().is_empty()
+                        && (found_ourselves || scheduler.has_met_itself())
+                    {
                         node.catch_up("DNS knows nobody but ourselves");
                     }
                 }
             }
             next = node.events.receive(Duration::ZERO);
         }
-        node.roster().set_addresses(gossip.peers());
-        gossip.seek(node.unconfirmed.load(Relaxed) > 0, now_ms());
+        node.roster().set_addresses(scheduler.peers());
+        scheduler.seek(node.unconfirmed.load(Relaxed) > 0, now_ms());
         if node.is_leaving() {
             let writes = node.store().writes();
             if drained_up_to.replace(writes) != Some(writes) {
-                gossip.drain(now_ms());
-            } else if gossip.is_drained() {
+                scheduler.drain(now_ms());
+            } else if scheduler.is_drained() {
                 node.store().close(writes);
             }
         }
@@ -85,7 +87,7 @@ fn place_hash(address: &SocketAddr) -> u64 {
 }
 
 /// Says once of each peer that it does not answer, and once that it does again.
-fn log_call(node: &Node, peer: SocketAddr, called: &Result<Ended, Failure>) {
+fn log_call(node: &Node, peer: SocketAddr, called: &Result<Outcome, Failure>) {
     static LOG: Limiter = Limiter::new();
     match called {
         Err(failure) if node.roster().failed(peer) => {

@@ -6,7 +6,7 @@ use crate::core::exchange::{Exchange, FULL_TURN_BYTES, Next, Summary};
 use crate::core::message::{
     MAX_KEY_BYTES, MAX_LINE_BYTES, MAX_VALUE_BYTES, Message, ReadError, Refusal,
 };
-use crate::core::scheduler::{Duty, Ended};
+use crate::core::scheduler::{Duty, Outcome};
 use crate::node::metrics::Counter;
 use crate::node::state::{Node, Place, wall_ms};
 use crate::sys::logger::Limiter;
@@ -66,7 +66,7 @@ impl From<io::Error> for Failure {
 }
 
 /// Calls a peer and makes both stores equal.
-pub fn call(node: &Node, peer: SocketAddr, duty: Option<Duty>) -> Result<Ended, Failure> {
+pub fn call(node: &Node, peer: SocketAddr, duty: Option<Duty>) -> Result<Outcome, Failure> {
     let outcome = TcpStream::connect_timeout(&peer, CONNECT_TIMEOUT).map_err(Failure::Io).and_then(
         |stream| {
             let exchange = Exchange::initiate(node.identity(), &node.store(), wall_ms(), duty);
@@ -75,7 +75,7 @@ pub fn call(node: &Node, peer: SocketAddr, duty: Option<Duty>) -> Result<Ended, 
     );
     let summary = match outcome {
         Ok(summary) => summary,
-        Err(Failure::Refused(Refusal::Myself)) => return Ok(Ended::Myself),
+        Err(Failure::Refused(Refusal::Myself)) => return Ok(Outcome::Myself),
         Err(failure) => {
             node.metrics.count(Counter::FailedCalls);
             return Err(failure);
@@ -84,8 +84,8 @@ pub fn call(node: &Node, peer: SocketAddr, duty: Option<Duty>) -> Result<Ended, 
     node.metrics.count(Counter::OutSyncs);
     node.met(Some(peer), &summary);
     Ok(match summary.peer {
-        Some(node) if summary.complete => Ended::Complete { node, was_news: summary.sent > 0 },
-        _ => Ended::LeftOver,
+        Some(node) if summary.complete => Outcome::Complete { node, was_news: summary.sent > 0 },
+        _ => Outcome::Incomplete,
     })
 }
 

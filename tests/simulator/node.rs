@@ -3,7 +3,7 @@
 use super::{BEGIN_MS, Event, Settings, Simulator};
 use fastrand::Rng;
 use gossip_sidecar::{
-    Action, Duty, Ended, Gossip, Identity, Limits, Store, Summary, Version, cut_since,
+    Action, Duty, Identity, Limits, Outcome, Scheduler, Store, Summary, Version, cut_since,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -62,7 +62,7 @@ pub struct Node {
     /// What it should hold, by what was written and merged here: kept apart from the store, to
     /// check that.
     pub held: BTreeMap<String, Held>,
-    pub(super) gossip: Gossip<u32>,
+    pub(super) scheduler: Scheduler<u32>,
     pub(super) started_us: u64,
     /// When it last met a peer, by its own clock.
     pub(super) last_met_ms: Option<u64>,
@@ -94,9 +94,9 @@ impl Node {
         let limits =
             Limits { max_store_bytes: 1 << 30, tombstone_ttl_ms: settings.tombstone_ttl_ms };
         let store = Store::new(rng.u32(..), rng.u64(..), limits);
-        let mut gossip = Gossip::new(settings.interval_ms, 0, rng.fork(), shuffled);
+        let mut scheduler = Scheduler::new(settings.interval_ms, 0, rng.fork(), shuffled);
         if settings.knows_own_address {
-            gossip.set_own_place(address);
+            scheduler.set_own_place(address);
         }
         Self {
             is_up: true,
@@ -106,7 +106,7 @@ impl Node {
             look_ups_fail: false,
             calls: 0,
             held: BTreeMap::new(),
-            gossip,
+            scheduler,
             started_us: now_us,
             last_met_ms: None,
             since_ms: BEGIN_MS + now_us / 1000,
@@ -130,17 +130,17 @@ impl Node {
         match told {
             Told::Wrote => {
                 self.wrote = false;
-                self.gossip.wrote(now_ms);
+                self.scheduler.wrote(now_ms);
             }
             Told::Learned { is_news, duty } => {
                 if is_news {
-                    self.gossip.learned(duty, now_ms);
+                    self.scheduler.learned(duty, now_ms);
                 } else {
-                    duty.into_iter().for_each(|duty| self.gossip.handed(duty));
+                    duty.into_iter().for_each(|duty| self.scheduler.handed(duty));
                 }
             }
-            Told::Peers(peers) => self.gossip.set_peers(peers, now_ms),
-            Told::Reached(own) => self.gossip.set_own_place(own),
+            Told::Peers(peers) => self.scheduler.set_peers(peers, now_ms),
+            Told::Reached(own) => self.scheduler.set_own_place(own),
         }
     }
 }
@@ -169,8 +169,8 @@ impl Simulator {
             let it = &mut self.nodes[node];
             it.wait += 1;
             let now_ms = it.now_ms(now_us);
-            match it.gossip.next(now_ms) {
-                Action::Call { peer, duty } => return self.call(node, peer, duty),
+            match it.scheduler.next(now_ms) {
+                Action::Exchange { peer, duty } => return self.call(node, peer, duty),
                 Action::WaitUntil(_) if !it.inbox.is_empty() => {}
                 Action::WaitUntil(ms) => {
                     assert!(ms > now_ms, "node {node} waits for a time that has been: it spins");
@@ -182,12 +182,12 @@ impl Simulator {
     }
 
     /// The call that a node was making has ended.
-    pub(super) fn ended(&mut self, node: usize, peer: u32, ended: Ended) {
+    pub(super) fn ended(&mut self, node: usize, peer: u32, ended: Outcome) {
         let now_us = self.now_us;
         let it = &mut self.nodes[node];
         it.calling = None;
         let now_ms = it.now_ms(now_us);
-        it.gossip.ended(peer, ended, now_ms);
+        it.scheduler.exchange_ended(peer, ended, now_ms);
         self.run_gossip(node);
     }
 

@@ -2,7 +2,7 @@
 
 use super::node::Told;
 use super::{CONNECT_TIMEOUT_US, Event, Simulator};
-use gossip_sidecar::{Duty, Ended, Exchange, Message, Next, Refusal};
+use gossip_sidecar::{Duty, Exchange, Message, Next, Outcome, Refusal};
 
 /// As in the shell: exchanges answered at a time.
 const MAX_ANSWERS_AT_A_TIME: usize = 8;
@@ -241,9 +241,9 @@ impl Simulator {
                     self.met(node, &summary);
                     let ended = match summary.peer {
                         Some(node) if summary.complete => {
-                            Ended::Complete { node, was_news: summary.sent > 0 }
+                            Outcome::Complete { node, was_news: summary.sent > 0 }
                         }
-                        _ => Ended::LeftOver,
+                        _ => Outcome::Incomplete,
                     };
                     return self.ended(node, peer, ended);
                 }
@@ -260,7 +260,7 @@ impl Simulator {
                     self.close(id, side);
                     if side == Side::Initiator {
                         self.counters.met_itself += u64::from(is_myself);
-                        let ended = if is_myself { Ended::Myself } else { Ended::Failed };
+                        let ended = if is_myself { Outcome::Myself } else { Outcome::Failed };
                         self.ended(node, peer, ended);
                     }
                     return;
@@ -336,7 +336,7 @@ impl Simulator {
         }
         self.close(id, side);
         if side == Side::Initiator {
-            self.ended(node, peer, Ended::Failed);
+            self.ended(node, peer, Outcome::Failed);
         }
     }
 
