@@ -3,9 +3,9 @@
 mod support;
 
 use gossip_sidecar::{
-    Duty, END_OF_TIME_MS, Entry, Exchange, FAN_OUT, FULL_TURN_BYTES, HOT_FOR_MS, Hello, Identity,
-    Item, MAX_LINE_ITEMS, MAX_LISTED_ENTRIES, MAX_TURNS, Message, Next, Prefix, Put, Record,
-    Refusal, Store, Version, key_hash,
+    END_OF_TIME_MS, Entry, Exchange, FAN_OUT, FULL_TURN_BYTES, HOT_FOR_MS, Hello, Identity, Item,
+    MAX_LINE_ITEMS, MAX_LISTED_ENTRIES, MAX_TURNS, Message, Next, Prefix, Put, Record, Refusal,
+    Store, Subtree, Version, key_hash,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -384,7 +384,7 @@ fn nobody_is_heard_before_the_hello() {
     let item = Item { hash: 1, version: Version::new(1, 0, 1) };
     for early in [
         Message::Cut(0),
-        Message::Tell(Duty { wave: 0, span: 1 }),
+        Message::Relay(Subtree { tree: 0, size: 1 }),
         Message::Hot(vec![item]),
         Message::Row(Prefix::ROOT, [None; FAN_OUT]),
         Message::List(Prefix::ROOT, vec![]),
@@ -427,16 +427,16 @@ fn each_side_keeps_to_its_part() {
 
 #[test]
 fn a_duty_is_handed_over_with_the_hello() {
-    let duty = Duty { wave: 1, span: 48 };
+    let subtree = Subtree { tree: 1, size: 48 };
     let (mut ours, mut theirs) = (store(1), store(2));
-    let mut initiator = Exchange::initiate(member(), &ours, WALL_MS, Some(duty));
+    let mut initiator = Exchange::initiate(member(), &ours, WALL_MS, Some(subtree));
     let mut responder = Exchange::respond(member());
     let said = turn(&mut initiator, &mut ours);
     let mut input = &said[..];
     while let Ok(message) = Message::read(&mut input) {
         let _ = responder.receive(&mut theirs, message, WALL_MS);
     }
-    assert_eq!(responder.summary().duty, Some(duty));
+    assert_eq!(responder.summary().subtree, Some(subtree));
 }
 
 #[test]
@@ -542,7 +542,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         1 => Just(hello(2)),
         1 => (0..2 * WALL_MS).prop_map(Message::Cut),
         1 => (0..2 * WALL_MS).prop_map(Message::Since),
-        1 => (0..2u8, any::<u32>()).prop_map(|(wave, span)| Message::Tell(Duty { wave, span })),
+        1 => (0..2u8, any::<u32>()).prop_map(|(tree, size)| Message::Relay(Subtree { tree, size })),
         2 => items(Prefix::ROOT, 16).prop_map(Message::Hot),
         4 => row,
         4 => list,

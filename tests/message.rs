@@ -3,9 +3,9 @@
 mod support;
 
 use gossip_sidecar::{
-    Duty, END_OF_TIME_MS, FAN_OUT, Hello, Item, MAX_CLUSTER_BYTES, MAX_DEPTH, MAX_KEY_BYTES,
-    MAX_LINE_BYTES, MAX_LINE_ITEMS, MAX_VALUE_BYTES, Message, PROTOCOL_VERSION, Prefix, ReadError,
-    Refusal, Version, WAVES, is_cluster_name, write_record,
+    END_OF_TIME_MS, FAN_OUT, Hello, Item, MAX_CLUSTER_BYTES, MAX_DEPTH, MAX_KEY_BYTES,
+    MAX_LINE_BYTES, MAX_LINE_ITEMS, MAX_VALUE_BYTES, Message, PROTOCOL_VERSION, Prefix,
+    RELAY_TREES, ReadError, Refusal, Subtree, Version, is_cluster_name, write_record,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -54,7 +54,8 @@ fn any_message() -> impl Strategy<Value = Message> {
         any_hello().prop_map(Message::Hello),
         (0..END_OF_TIME_MS).prop_map(Message::Cut),
         (0..END_OF_TIME_MS).prop_map(Message::Since),
-        (0..WAVES as u8, any::<u32>()).prop_map(|(wave, span)| Message::Tell(Duty { wave, span })),
+        (0..RELAY_TREES as u8, any::<u32>())
+            .prop_map(|(tree, size)| Message::Relay(Subtree { tree, size })),
         items_in(Prefix::ROOT).prop_map(Message::Hot),
         (any_bucket(MAX_DEPTH - 1), children)
             .prop_map(|(bucket, children)| Message::Row(bucket, children)),
@@ -211,7 +212,7 @@ fn the_written_text_is_pinned() {
         (Message::Cut(0), b"cut 000000000000\n"),
         (Message::Since(0x019a_bcde_f012), b"since 019abcdef012\n"),
         (Message::Cut(0x019a_bcde_f012), b"cut 019abcdef012\n"),
-        (Message::Tell(Duty { wave: 1, span: 48 }), b"tell 1 48\n"),
+        (Message::Relay(Subtree { tree: 1, size: 48 }), b"tell 1 48\n"),
         (Message::Hot(vec![]), b"hot\n"),
         (
             Message::Hot(vec![item(1), item(leaf)]),

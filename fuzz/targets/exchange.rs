@@ -2,8 +2,8 @@
 #![no_main]
 
 use gossip_sidecar::{
-    Duty, Entry, Exchange, FULL_TURN_BYTES, Identity, MAX_CLOCK_LEAD_MS, MAX_COLLECTED_AT_ONCE,
-    MAX_TURNS, Message, Next, Record, Store, Version,
+    Entry, Exchange, FULL_TURN_BYTES, Identity, MAX_CLOCK_LEAD_MS, MAX_COLLECTED_AT_ONCE,
+    MAX_TURNS, Message, Next, Record, Store, Subtree, Version,
 };
 use gossip_sidecar_fuzz::{WALL_MS, assert_in_step, contents, peak_bytes, store};
 use libfuzzer_sys::fuzz_target;
@@ -72,8 +72,8 @@ fn run_exchange(scene: &Scene, store: &mut Store, mut input: &[u8]) -> Vec<Recor
     let mut records = Vec::new();
     let mut turns = 0;
     let mut exchange = if scene.we_call {
-        let duty = Some(Duty { wave: 1, span: 3 });
-        let mut exchange = Exchange::initiate(scene.identity(), store, WALL_MS, duty);
+        let subtree = Some(Subtree { tree: 1, size: 3 });
+        let mut exchange = Exchange::initiate(scene.identity(), store, WALL_MS, subtree);
         assert!(!speak(&mut exchange, store));
         exchange
     } else {

@@ -15,7 +15,7 @@
 
 use crate::core::digest::{Digest, FAN_OUT, Item, MAX_DEPTH, Prefix};
 use crate::core::message::{Hello, MAX_LINE_ITEMS, Message, Refusal, write_record};
-use crate::core::scheduler::Duty;
+use crate::core::scheduler::Subtree;
 use crate::core::store::{Merged, SHARD_DEPTH, Store, shard_of, shards_of};
 use crate::core::version::END_OF_TIME_MS;
 use siphasher::sip::SipHasher13;
@@ -67,8 +67,8 @@ pub struct Summary {
     /// are cut off, and goes back again as far as the knowledge of the node with which we catch up;
     /// but two that were both cut off know only what they have from now on.
     pub since_ms: u64,
-    /// The part of a wave that the initiator has handed over.
-    pub duty: Option<Duty>,
+    /// The part of a relay tree that the initiator has handed over.
+    pub subtree: Option<Subtree>,
     /// Whether it ran to its end with nothing left over, so that each side has what the other had.
     pub complete: bool,
     /// How many local writes there had been when it began: all of them are part of it.
@@ -139,9 +139,9 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Opens an exchange, and hands a part of a wave over with it: fetch the first turn with
+    /// Opens an exchange, and hands a part of a relay tree over with it: fetch the first turn with
     /// [`Exchange::reply`].
-    pub fn initiate(me: Identity, store: &Store, wall_ms: u64, duty: Option<Duty>) -> Self {
+    pub fn initiate(me: Identity, store: &Store, wall_ms: u64, subtree: Option<Subtree>) -> Self {
         let mut exchange = Self::new(Role::Initiator, me);
         let Digest { xor: root, count } = store.root();
         let hello = Hello {
@@ -156,8 +156,8 @@ impl Exchange {
         exchange.salt = salt(&hello);
         exchange.say(Message::Hello(hello));
         exchange.say_cut();
-        if let Some(duty) = duty {
-            exchange.say(Message::Tell(duty));
+        if let Some(subtree) = subtree {
+            exchange.say(Message::Relay(subtree));
         }
         let hot = store.hot(wall_ms);
         if count == 0 {
@@ -220,7 +220,7 @@ impl Exchange {
                 self.peer_cut_ms = Some(ms);
                 self.say_since();
             }
-            Message::Tell(duty) => self.summary.duty = Some(duty),
+            Message::Relay(subtree) => self.summary.subtree = Some(subtree),
             Message::Hot(items) => items.into_iter().for_each(|item| self.explain(store, item)),
             Message::Row(bucket, children) => {
                 self.ascend(bucket)?;

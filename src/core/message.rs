@@ -22,7 +22,7 @@
 
 use crate::core::digest::{FAN_OUT, Item, MAX_DEPTH, Prefix};
 use crate::core::entry::{Entry, Record};
-use crate::core::scheduler::{Duty, WAVES};
+use crate::core::scheduler::{RELAY_TREES, Subtree};
 use crate::core::version::{END_OF_TIME_MS, Version, parse_hex};
 use std::fmt;
 use std::io::{self, BufRead, Read, Write};
@@ -58,8 +58,8 @@ pub enum Message {
     Since(u64),
     /// `cut MS`: the sender has had no peer since then, for longer than half the tombstones' time.
     Cut(u64),
-    /// `tell WAVE SPAN`: the initiator hands over a part of a wave of news.
-    Tell(Duty),
+    /// `tell TREE SIZE`: the initiator hands over a part of a relay tree.
+    Relay(Subtree),
     /// `hot HASH:VERSION …`: what has just changed here, whatever the digests say.
     Hot(Vec<Item>),
     /// `row PREFIX CHILDREN`: the digests of a bucket's 16 children, 8 hex digits each, or `-` for
@@ -184,7 +184,7 @@ impl Message {
             }
             "since" => Self::Since(words.ms().ok_or(ReadError::Grammar("since MS"))?),
             "cut" => Self::Cut(words.ms().ok_or(ReadError::Grammar("cut MS"))?),
-            "tell" => Self::Tell(words.duty().ok_or(ReadError::Grammar("tell WAVE SPAN"))?),
+            "tell" => Self::Relay(words.subtree().ok_or(ReadError::Grammar("tell TREE SIZE"))?),
             "hot" => Self::Hot(
                 words.items(Prefix::ROOT).ok_or(ReadError::Grammar("hot HASH:VERSION …"))?,
             ),
@@ -254,7 +254,9 @@ impl Message {
             ),
             Self::Since(ms) => emit(out, format_args!("since {ms:012x}\n")),
             Self::Cut(ms) => emit(out, format_args!("cut {ms:012x}\n")),
-            Self::Tell(duty) => emit(out, format_args!("tell {} {}\n", duty.wave, duty.span)),
+            Self::Relay(subtree) => {
+                emit(out, format_args!("tell {} {}\n", subtree.tree, subtree.size))
+            }
             Self::Hot(items) => {
                 emit(out, format_args!("hot"));
                 write_items(out, 0, items);
@@ -364,10 +366,10 @@ impl<'a> Words<'a> {
         ms(self.next()?)
     }
 
-    fn duty(&mut self) -> Option<Duty> {
-        let wave = decimal(self.next()?).filter(|&wave| wave < WAVES as u64)? as u8;
-        let span = decimal(self.next()?).and_then(|span| u32::try_from(span).ok())?;
-        Some(Duty { wave, span })
+    fn subtree(&mut self) -> Option<Subtree> {
+        let tree = decimal(self.next()?).filter(|&tree| tree < RELAY_TREES as u64)? as u8;
+        let size = decimal(self.next()?).and_then(|size| u32::try_from(size).ok())?;
+        Some(Subtree { tree, size })
     }
 
     fn version(&mut self) -> Option<Version> {

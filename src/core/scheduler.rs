@@ -1,4 +1,4 @@
-//! Whom to call and when: the timer, relayed waves of news, and what a failure changes.
+//! Whom to call and when: the timer, relayed relay trees of news, and what a failure changes.
 //!
 //! Convergence rests on the timer alone: each node calls the peers of a shuffled cycle, one a
 //! round, which tells everyone in O(log N) rounds (Karp et al., "Randomized Rumor Spreading",
@@ -7,10 +7,10 @@
 //! - *Ordered relay.* All nodes know nearly the same addresses, so each can put them in the same
 //!   order. A node that has news calls the node in the middle of those that follow it, hands it the
 //!   half beyond, and goes on with the near half: a binomial broadcast, log2 N steps deep, in which
-//!   everyone is told once. Two such waves run over two orders, by address and by a hash of it, so
+//!   everyone is told once. Two such relay trees run over two orders, by address and by a hash of it, so
 //!   that a node which fails in one does not silence its half in the other.
 //! - *Random repair.* Then it calls random peers until two in a row had the news already. This
-//!   finds whoever the waves have missed.
+//!   finds whoever the relay trees have missed.
 //!
 //! A pure scheduler. It is told the time, the addresses and how each call ended, and says what to
 //! do next; the initiator does it. Time is in milliseconds of a clock that never goes back.
@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 pub const JITTER: f64 = 0.1;
 
 /// When a call fails the next peer is called at once, up to this many calls a round, and as many
-/// for the head of a wave's half.
+/// for the head of a relay tree's half.
 pub const MAX_TRIES: u32 = 3;
 
 /// An address that failed is left alone for this long, doubled with each further failure …
@@ -35,13 +35,13 @@ pub const MAX_BACK_OFF_MS: u64 = 30_000;
 /// The time between two calls of the random repair.
 pub const REPAIR_EVERY_MS: u64 = 20;
 
-/// The repair begins so long after the first news, or up to thrice as long: the waves are through.
+/// The repair begins so long after the first news, or up to thrice as long: the relay trees are through.
 pub const REPAIR_AFTER_MS: u64 = 50;
 
 /// The repair ends once this many partners in a row had the news already.
 pub const REPAIR_UNTIL_KNOWN: u32 = 2;
 
-/// Whom a wave passes over is called once more, unless it failed so many times in a row.
+/// Whom a relay tree passes over is called once more, unless it failed so many times in a row.
 pub const MISSED_UNTIL_FAILURES: u32 = 3;
 
 /// Calls for news that may be made at once. One exchange carries all news, so a storm of writes
@@ -57,16 +57,16 @@ pub const DRAIN_RETRY_MS: u64 = 200;
 /// How many others must have all that we have before we leave, if there are as many.
 pub const DRAIN_CONFIRMATIONS: usize = 2;
 
-/// The number of waves, each over an order of its own.
-pub const WAVES: usize = 2;
+/// The number of relay trees, each over an order of its own.
+pub const RELAY_TREES: usize = 2;
 
-/// A part of a wave: tell those that follow you in its order.
+/// A part of a relay tree: tell those that follow you in its order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Duty {
-    /// Which order, less than [`WAVES`].
-    pub wave: u8,
+pub struct Subtree {
+    /// Which order, less than [`RELAY_TREES`].
+    pub tree: u8,
     /// How many of those that follow.
-    pub span: u32,
+    pub size: u32,
 }
 
 /// What to do next.
@@ -76,8 +76,8 @@ pub enum Action<P> {
     Exchange {
         /// Its address.
         peer: P,
-        /// What to hand it, if the call is part of a wave.
-        duty: Option<Duty>,
+        /// What to hand it, if the call is part of a relay tree.
+        subtree: Option<Subtree>,
     },
     /// Nothing until then, or until something happens.
     WaitUntil(u64),
@@ -118,16 +118,16 @@ struct Drain<P> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Round,
-    Wave(usize),
+    Relay(usize),
     Repair,
 }
 
 /// One order of the peers, and what is to be told along it.
-struct Wave<P> {
+struct RelayTree<P> {
     /// Those that follow us come first.
     ring: Vec<P>,
     /// So many of them are still to be told, by us or through others.
-    span: u32,
+    remaining: u32,
     /// Heads of the far half that were tried in vain.
     tries: u32,
     /// What to begin with once this is done: news that came, or was handed to us, meanwhile.
@@ -138,11 +138,11 @@ struct Wave<P> {
 pub struct Scheduler<P> {
     rng: Rng,
     interval_ms: u64,
-    /// Puts the peers in the order of the second wave; the same on all nodes.
+    /// Puts the peers in the order of the second relay tree; the same on all nodes.
     order: fn(&P) -> u64,
     /// The latest addresses, without our own, in ascending order.
     peers: Vec<P>,
-    /// Our place in the waves' orders.
+    /// Our place in the trees' orders.
     own_place: Option<P>,
     /// Addresses at which a call has met ourselves.
     ourselves: Vec<P>,
@@ -150,7 +150,7 @@ pub struct Scheduler<P> {
     cycle: Vec<P>,
     /// Addresses that failed last time.
     failing: BTreeMap<P, BackOff>,
-    /// Whom a wave of ours has passed over: the repair begins with them.
+    /// Whom a relay tree of ours has passed over: the repair begins with them.
     missed: Vec<P>,
     /// When the next round starts.
     round_at_ms: u64,
@@ -158,9 +158,9 @@ pub struct Scheduler<P> {
     calls_left: u32,
     /// A peer to call again at once, since it had more for us or we for it.
     again: Option<P>,
-    waves: [Wave<P>; WAVES],
-    /// The wave that is served next, if both have something to do.
-    wave_turn: usize,
+    trees: [RelayTree<P>; RELAY_TREES],
+    /// The relay tree that is served next, if both have something to do.
+    next_tree: usize,
     /// While there may be someone without our news: partners in a row that had it.
     known_in_a_row: Option<u32>,
     repair_at_ms: u64,
@@ -177,10 +177,10 @@ pub struct Scheduler<P> {
 impl<P: Copy + Ord> Scheduler<P> {
     /// A scheduler whose first round comes at a random time within the first interval.
     ///
-    /// `order` hashes an address, alike on all nodes: the second wave goes by it.
+    /// `order` hashes an address, alike on all nodes: the second relay tree goes by it.
     pub fn new(interval_ms: u64, now_ms: u64, mut rng: Rng, order: fn(&P) -> u64) -> Self {
         let round_at_ms = now_ms + rng.u64(0..=interval_ms);
-        let wave = || Wave { ring: Vec::new(), span: 0, tries: 0, pending: 0 };
+        let tree = || RelayTree { ring: Vec::new(), remaining: 0, tries: 0, pending: 0 };
         Self {
             rng,
             interval_ms,
@@ -194,8 +194,8 @@ impl<P: Copy + Ord> Scheduler<P> {
             round_at_ms,
             calls_left: 0,
             again: None,
-            waves: std::array::from_fn(|_| wave()),
-            wave_turn: 0,
+            trees: std::array::from_fn(|_| tree()),
+            next_tree: 0,
             known_in_a_row: None,
             repair_at_ms: now_ms,
             tokens: BURST_CALLS,
@@ -227,7 +227,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         self.missed.retain(known);
         self.again = self.again.filter(known);
         self.peers = peers;
-        self.order_waves();
+        self.order_trees();
     }
 
     /// Takes the address by which the others know us.
@@ -255,20 +255,20 @@ impl<P: Copy + Ord> Scheduler<P> {
 
     /// Takes note of a write here: everyone is to be told.
     pub fn wrote(&mut self, now_ms: u64) {
-        for wave in &mut self.waves {
-            wave.pending = wave.ring.len() as u32;
+        for tree in &mut self.trees {
+            tree.pending = tree.ring.len() as u32;
         }
         self.expect_repair(now_ms);
     }
 
-    /// Takes note of news from a peer, and of the part of a wave that came with it.
-    pub fn learned(&mut self, duty: Option<Duty>, now_ms: u64) {
-        match duty {
-            Some(duty) => {
-                self.handed(duty);
+    /// Takes note of news from a peer, and of the part of a relay tree that came with it.
+    pub fn learned(&mut self, subtree: Option<Subtree>, now_ms: u64) {
+        match subtree {
+            Some(subtree) => {
+                self.take_over(subtree);
                 self.expect_repair(now_ms);
             }
-            // The waves have missed us, and so others: nothing is to be waited for.
+            // The relay trees have missed us, and so others: nothing is to be waited for.
             None => {
                 self.known_in_a_row = Some(0);
                 self.repair_at_ms = self.repair_at_ms.min(now_ms);
@@ -276,15 +276,15 @@ impl<P: Copy + Ord> Scheduler<P> {
         }
     }
 
-    /// Takes over a part of a wave. It is done even if there was no news for us in it.
-    pub fn handed(&mut self, duty: Duty) {
-        if let Some(wave) = self.waves.get_mut(usize::from(duty.wave)) {
-            // One duty is kept, the wider one: it tells the others' news as well.
-            wave.pending = wave.pending.max(duty.span.min(wave.ring.len() as u32));
+    /// Takes over a part of a relay tree. It is done even if there was no news for us in it.
+    pub fn take_over(&mut self, subtree: Subtree) {
+        if let Some(tree) = self.trees.get_mut(usize::from(subtree.tree)) {
+            // One subtree is kept, the wider one: it tells the others' news as well.
+            tree.pending = tree.pending.max(subtree.size.min(tree.ring.len() as u32));
         }
     }
 
-    /// Will look whether the waves have missed somebody, once they should be through.
+    /// Will look whether the relay trees have missed somebody, once they should be through.
     fn expect_repair(&mut self, now_ms: u64) {
         if self.known_in_a_row.is_none() {
             self.repair_at_ms = now_ms + self.rng.u64(REPAIR_AFTER_MS..3 * REPAIR_AFTER_MS);
@@ -311,13 +311,13 @@ impl<P: Copy + Ord> Scheduler<P> {
         self.earn(now_ms);
         let mut wait_until_ms = self.round_at_ms;
         if self.tokens > 0 {
-            for _ in 0..WAVES {
-                let index = self.wave_turn;
-                self.wave_turn = (index + 1) % WAVES;
-                if let Some((peer, duty)) = self.next_of_wave(index, now_ms) {
+            for _ in 0..RELAY_TREES {
+                let index = self.next_tree;
+                self.next_tree = (index + 1) % RELAY_TREES;
+                if let Some((peer, subtree)) = self.next_of_tree(index, now_ms) {
                     self.tokens -= 1;
-                    self.purpose = Purpose::Wave(index);
-                    return Action::Exchange { peer, duty: Some(duty) };
+                    self.purpose = Purpose::Relay(index);
+                    return Action::Exchange { peer, subtree: Some(subtree) };
                 }
             }
             if self.known_in_a_row.is_some() {
@@ -332,7 +332,7 @@ impl<P: Copy + Ord> Scheduler<P> {
                     wait_until_ms = wait_until_ms.min(self.repair_at_ms);
                 }
             }
-        } else if self.known_in_a_row.is_some() || self.waves.iter().any(Wave::has_work) {
+        } else if self.known_in_a_row.is_some() || self.trees.iter().any(RelayTree::has_work) {
             wait_until_ms = wait_until_ms.min(self.earning_since_ms + CALL_EVERY_MS);
         }
         Action::WaitUntil(wait_until_ms)
@@ -340,7 +340,7 @@ impl<P: Copy + Ord> Scheduler<P> {
 
     fn call(&mut self, purpose: Purpose, peer: P) -> Action<P> {
         self.purpose = purpose;
-        Action::Exchange { peer, duty: None }
+        Action::Exchange { peer, subtree: None }
     }
 
     fn begin_round(&mut self, now_ms: u64) {
@@ -379,31 +379,31 @@ impl<P: Copy + Ord> Scheduler<P> {
         self.failing.get(peer).is_none_or(|back_off| back_off.until_ms <= now_ms)
     }
 
-    /// The head of the far half of what is left of a wave, and the rest of that half for it.
-    fn next_of_wave(&mut self, index: usize, now_ms: u64) -> Option<(P, Duty)> {
-        while self.waves[index].has_work() {
-            let wave = &mut self.waves[index];
-            if wave.span == 0 {
-                wave.span = std::mem::take(&mut wave.pending);
+    /// The head of the far half of what is left of a relay tree, and the rest of that half for it.
+    fn next_of_tree(&mut self, index: usize, now_ms: u64) -> Option<(P, Subtree)> {
+        while self.trees[index].has_work() {
+            let tree = &mut self.trees[index];
+            if tree.remaining == 0 {
+                tree.remaining = std::mem::take(&mut tree.pending);
             }
-            let near = wave.span / 2;
-            let head = near + wave.tries;
-            if wave.tries == MAX_TRIES || head >= wave.span {
-                wave.skip_far_half();
+            let near = tree.remaining / 2;
+            let head = near + tree.tries;
+            if tree.tries == MAX_TRIES || head >= tree.remaining {
+                tree.skip_far_half();
                 continue;
             }
-            let span = wave.span - head - 1;
-            let peer = wave.ring[head as usize];
+            let size = tree.remaining - head - 1;
+            let peer = tree.ring[head as usize];
             if self.is_rested(&peer, now_ms) {
-                return Some((peer, Duty { wave: index as u8, span }));
+                return Some((peer, Subtree { tree: index as u8, size }));
             }
-            self.waves[index].tries += 1;
+            self.trees[index].tries += 1;
             self.miss(peer, now_ms);
         }
         None
     }
 
-    /// A wave of ours passes a peer over: it gets one more try of its own, unless it is used to
+    /// A relay tree of ours passes a peer over: it gets one more try of its own, unless it is used to
     /// failing.
     fn miss(&mut self, peer: P, now_ms: u64) {
         let failures = self.failing.get(&peer).map_or(0, |back_off| back_off.failures);
@@ -432,7 +432,7 @@ impl<P: Copy + Ord> Scheduler<P> {
                 let pause_ms = (MIN_BACK_OFF_MS << failures.min(16)).min(MAX_BACK_OFF_MS);
                 let until_ms = now_ms + pause_ms;
                 self.failing.insert(peer, BackOff { failures: failures + 1, until_ms });
-                if matches!(self.purpose, Purpose::Wave(_)) {
+                if matches!(self.purpose, Purpose::Relay(_)) {
                     self.miss(peer, now_ms);
                 }
                 false
@@ -449,8 +449,8 @@ impl<P: Copy + Ord> Scheduler<P> {
                 true
             }
             Outcome::Complete { node, was_news } => {
-                // Whom a wave finds ignorant is whom it is for: that says nothing of the others.
-                if !matches!(self.purpose, Purpose::Wave(_)) {
+                // Whom a relay tree finds ignorant is whom it is for: that says nothing of the others.
+                if !matches!(self.purpose, Purpose::Relay(_)) {
                     self.known_in_a_row = self
                         .known_in_a_row
                         .map(|known| if was_news { 0 } else { known + 1 })
@@ -470,8 +470,8 @@ impl<P: Copy + Ord> Scheduler<P> {
             Purpose::Round if is_well && self.draining.is_none() && !self.is_seeking => {
                 self.calls_left = 0;
             }
-            Purpose::Wave(index) if is_well => self.waves[index].skip_far_half(),
-            Purpose::Wave(index) => self.waves[index].tries += 1,
+            Purpose::Relay(index) if is_well => self.trees[index].skip_far_half(),
+            Purpose::Relay(index) => self.trees[index].tries += 1,
             Purpose::Round | Purpose::Repair => {}
         }
     }
@@ -479,11 +479,11 @@ impl<P: Copy + Ord> Scheduler<P> {
     fn leave_out(&mut self, own: P) {
         self.peers.retain(|&peer| peer != own);
         self.cycle.retain(|&peer| peer != own);
-        self.order_waves();
+        self.order_trees();
     }
 
-    /// Puts the peers in the waves' orders, those first that follow us.
-    fn order_waves(&mut self) {
+    /// Puts the peers in the trees' orders, those first that follow us.
+    fn order_trees(&mut self) {
         let Some(own) = self.own_place else { return };
         let mut by_address = self.peers.clone();
         by_address.rotate_left(self.peers.partition_point(|peer| *peer < own));
@@ -492,11 +492,11 @@ impl<P: Copy + Ord> Scheduler<P> {
         let own_hash = ((self.order)(&own), own);
         let first = by_hash.partition_point(|peer| ((self.order)(peer), *peer) < own_hash);
         by_hash.rotate_left(first);
-        for (wave, ring) in self.waves.iter_mut().zip([by_address, by_hash]) {
+        for (tree, ring) in self.trees.iter_mut().zip([by_address, by_hash]) {
             let most = ring.len() as u32;
-            wave.ring = ring;
-            wave.span = wave.span.min(most);
-            wave.pending = wave.pending.min(most);
+            tree.ring = ring;
+            tree.remaining = tree.remaining.min(most);
+            tree.pending = tree.pending.min(most);
         }
     }
 
@@ -531,14 +531,14 @@ fn note<T: PartialEq>(known: &mut Vec<T>, new: T) {
     }
 }
 
-impl<P> Wave<P> {
+impl<P> RelayTree<P> {
     fn has_work(&self) -> bool {
-        self.span > 0 || self.pending > 0
+        self.remaining > 0 || self.pending > 0
     }
 
     /// Goes on with the near half: the far one is told, or given up.
     fn skip_far_half(&mut self) {
-        self.span /= 2;
+        self.remaining /= 2;
         self.tries = 0;
     }
 }

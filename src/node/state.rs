@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::core::api::response::{JSON, PLAIN_TEXT, Response};
 use crate::core::exchange::{Identity, Summary};
-use crate::core::scheduler::{Duty, cut_since};
+use crate::core::scheduler::{Subtree, cut_since};
 use crate::core::store::{Limits, Store};
 use crate::node::members::Roster;
 use crate::node::metrics::{self, CLOCK_WARNING_MS, Counter, Gauge, Metrics};
@@ -200,9 +200,9 @@ impl Node {
                 }
             }
         }
-        if summary.taken > 0 || summary.duty.is_some() {
+        if summary.taken > 0 || summary.subtree.is_some() {
             let is_news = summary.taken > 0;
-            self.events.send(Event::Learned { is_news, duty: summary.duty });
+            self.events.send(Event::Learned { is_news, subtree: summary.subtree });
         }
         if summary.complete {
             self.last_met_ms.store(summary.began_ms.max(1), Relaxed);
@@ -347,12 +347,12 @@ pub enum Event {
     Wrote,
     /// Somebody waits for others to have what was written here.
     Seek,
-    /// An exchange has brought news, or a part of a wave, or both.
+    /// An exchange has brought news, or a part of a relay tree, or both.
     Learned {
         /// Whether anything was taken.
         is_news: bool,
-        /// The part of a wave.
-        duty: Option<Duty>,
+        /// The part of a relay tree.
+        subtree: Option<Subtree>,
     },
     /// The address at which others reach us.
     Reached(SocketAddr),

@@ -21,8 +21,8 @@ pub fn gossip(node: &Node) {
     let mut drained_up_to: Option<u64> = None;
     loop {
         let patience = match scheduler.next(now_ms()) {
-            Action::Exchange { peer, duty } => {
-                let called = session::call(node, peer, duty);
+            Action::Exchange { peer, subtree } => {
+                let called = session::call(node, peer, subtree);
                 log_call(node, peer, &called);
                 scheduler.exchange_ended(peer, called.unwrap_or(Outcome::Failed), now_ms());
                 Duration::ZERO
@@ -41,9 +41,9 @@ pub fn gossip(node: &Node) {
                     node.has_told_of_write.store(false, Relaxed);
                     scheduler.wrote(now_ms());
                 }
-                Event::Learned { is_news: true, duty } => scheduler.learned(duty, now_ms()),
-                Event::Learned { is_news: false, duty } => {
-                    duty.into_iter().for_each(|duty| scheduler.handed(duty));
+                Event::Learned { is_news: true, subtree } => scheduler.learned(subtree, now_ms()),
+                Event::Learned { is_news: false, subtree } => {
+                    subtree.into_iter().for_each(|subtree| scheduler.take_over(subtree));
                 }
                 Event::Seek => {}
                 Event::Reached(own) => scheduler.set_own_place(own),
@@ -81,7 +81,7 @@ pub fn gossip(node: &Node) {
     }
 }
 
-/// Where an address stands in the order of the second wave. Part of the protocol.
+/// Where an address stands in the order of the second relay tree. Part of the protocol.
 fn place_hash(address: &SocketAddr) -> u64 {
     key_hash(&address.to_string())
 }

@@ -6,7 +6,7 @@ use crate::core::exchange::{Exchange, FULL_TURN_BYTES, Next, Summary};
 use crate::core::message::{
     MAX_KEY_BYTES, MAX_LINE_BYTES, MAX_VALUE_BYTES, Message, ReadError, Refusal,
 };
-use crate::core::scheduler::{Duty, Outcome};
+use crate::core::scheduler::{Outcome, Subtree};
 use crate::node::metrics::Counter;
 use crate::node::state::{Node, Place, wall_ms};
 use crate::sys::logger::Limiter;
@@ -66,10 +66,10 @@ impl From<io::Error> for Failure {
 }
 
 /// Calls a peer and makes both stores equal.
-pub fn call(node: &Node, peer: SocketAddr, duty: Option<Duty>) -> Result<Outcome, Failure> {
+pub fn call(node: &Node, peer: SocketAddr, subtree: Option<Subtree>) -> Result<Outcome, Failure> {
     let outcome = TcpStream::connect_timeout(&peer, CONNECT_TIMEOUT).map_err(Failure::Io).and_then(
         |stream| {
-            let exchange = Exchange::initiate(node.identity(), &node.store(), wall_ms(), duty);
+            let exchange = Exchange::initiate(node.identity(), &node.store(), wall_ms(), subtree);
             run_exchange(node, stream, exchange, Next::Speak)
         },
     );

@@ -3,7 +3,7 @@
 use super::{BEGIN_MS, Event, Settings, Simulator};
 use fastrand::Rng;
 use gossip_sidecar::{
-    Action, Duty, Identity, Limits, Outcome, Scheduler, Store, Summary, Version, cut_since,
+    Action, Identity, Limits, Outcome, Scheduler, Store, Subtree, Summary, Version, cut_since,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -28,8 +28,8 @@ impl Wall {
 pub(super) enum Told {
     /// There was a write here.
     Wrote,
-    /// An exchange has brought news, or a part of a wave, or both.
-    Learned { is_news: bool, duty: Option<Duty> },
+    /// An exchange has brought news, or a part of a relay tree, or both.
+    Learned { is_news: bool, subtree: Option<Subtree> },
     /// The latest addresses.
     Peers(Vec<u32>),
     /// The address at which an initiator has reached it.
@@ -132,11 +132,11 @@ impl Node {
                 self.wrote = false;
                 self.scheduler.wrote(now_ms);
             }
-            Told::Learned { is_news, duty } => {
+            Told::Learned { is_news, subtree } => {
                 if is_news {
-                    self.scheduler.learned(duty, now_ms);
+                    self.scheduler.learned(subtree, now_ms);
                 } else {
-                    duty.into_iter().for_each(|duty| self.scheduler.handed(duty));
+                    subtree.into_iter().for_each(|subtree| self.scheduler.take_over(subtree));
                 }
             }
             Told::Peers(peers) => self.scheduler.set_peers(peers, now_ms),
@@ -170,7 +170,7 @@ impl Simulator {
             it.wait += 1;
             let now_ms = it.now_ms(now_us);
             match it.scheduler.next(now_ms) {
-                Action::Exchange { peer, duty } => return self.call(node, peer, duty),
+                Action::Exchange { peer, subtree } => return self.call(node, peer, subtree),
                 Action::WaitUntil(_) if !it.inbox.is_empty() => {}
                 Action::WaitUntil(ms) => {
                     assert!(ms > now_ms, "node {node} waits for a time that has been: it spins");
@@ -202,9 +202,9 @@ impl Simulator {
     /// An exchange has run to its end on this side. Word of news is left in the inbox.
     pub(super) fn met(&mut self, node: usize, summary: &Summary) {
         let it = &mut self.nodes[node];
-        if self.settings.eager && (summary.taken > 0 || summary.duty.is_some()) {
+        if self.settings.eager && (summary.taken > 0 || summary.subtree.is_some()) {
             let is_news = summary.taken > 0;
-            it.inbox.push_back(Told::Learned { is_news, duty: summary.duty });
+            it.inbox.push_back(Told::Learned { is_news, subtree: summary.subtree });
         }
         if summary.complete {
             it.last_met_ms = Some(summary.began_ms.max(1));

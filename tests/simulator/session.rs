@@ -2,7 +2,7 @@
 
 use super::node::Told;
 use super::{CONNECT_TIMEOUT_US, Event, Simulator};
-use gossip_sidecar::{Duty, Exchange, Message, Next, Outcome, Refusal};
+use gossip_sidecar::{Exchange, Message, Next, Outcome, Refusal, Subtree};
 
 /// As in the shell: exchanges answered at a time.
 const MAX_ANSWERS_AT_A_TIME: usize = 8;
@@ -43,7 +43,7 @@ struct Party {
 /// One call, and what came of it so far.
 pub(super) struct Session {
     parties: [Party; 2],
-    duty: Option<Duty>,
+    subtree: Option<Subtree>,
     /// How many turns from now it breaks, if it is to.
     breaks_in: Option<u32>,
     /// Whether it then breaks without a word.
@@ -66,7 +66,7 @@ impl Session {
 
 impl Simulator {
     /// A node calls a peer.
-    pub(super) fn call(&mut self, node: usize, peer: u32, duty: Option<Duty>) {
+    pub(super) fn call(&mut self, node: usize, peer: u32, subtree: Option<Subtree>) {
         self.counters.calls += 1;
         self.last_session += 1;
         let id = self.last_session;
@@ -84,7 +84,7 @@ impl Simulator {
             party(node, self.nodes[node].incarnation),
             party(responder, self.nodes[responder].incarnation),
         ];
-        self.sessions.insert(id, Session { parties, duty, breaks_in, silently });
+        self.sessions.insert(id, Session { parties, subtree, breaks_in, silently });
         self.nodes[node].calling = Some(id);
         self.nodes[node].calls += 1;
         if breaks_in == Some(0) {
@@ -104,7 +104,7 @@ impl Simulator {
     pub(super) fn connected(&mut self, id: u64) {
         let Some(session) = self.sessions.get(&id) else { return };
         let [initiator, responder] = session.parties.each_ref().map(|party| party.node);
-        let duty = session.duty;
+        let subtree = session.subtree;
         if !self.nodes[responder].is_up || self.is_blocked(initiator, responder) {
             self.counters.unreachable += 1;
             return self.schedule(CONNECT_TIMEOUT_US, Event::Broken { id, side: Side::Initiator });
@@ -115,7 +115,7 @@ impl Simulator {
             self.identity(initiator),
             &self.nodes[initiator].store,
             self.wall_ms(initiator),
-            duty,
+            subtree,
         );
         let answering = has_room.then(|| Exchange::respond(self.identity(responder)));
         let session = self.sessions.get_mut(&id).expect("it was just there");
