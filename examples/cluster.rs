@@ -209,7 +209,7 @@ fn total(nodes: &[Node], name: &str) -> u64 {
 }
 
 fn single_writes(options: &Options, nodes: &[Node]) {
-    // Until the first tries of dead addresses and the repair of what was written before are over.
+    // Until the first tries of dead addresses and rumor mongering of what was written before are over.
     std::thread::sleep(Duration::from_secs(3));
     let before = ["nOutSyncs", "nBytesSent"].map(|name| total(nodes, name));
     let mut times = Vec::new();
@@ -267,7 +267,7 @@ fn storm(options: &Options, nodes: &[Node]) {
 
 fn at_rest(options: &Options, nodes: &[Node]) {
     wait("all agree", || agree(nodes));
-    // The random repair is over by then.
+    // The rumor mongering is over by then.
     std::thread::sleep(Duration::from_secs(2));
     let before: Vec<u64> = nodes.iter().map(|node| node.cost().0).collect();
     std::thread::sleep(Duration::from_secs(options.idle_s));

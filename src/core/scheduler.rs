@@ -9,7 +9,7 @@
 //!   half beyond, and goes on with the near half: a binomial broadcast, log2 N steps deep, in which
 //!   everyone is told once. Two such relay trees run over two orders, by address and by a hash of it, so
 //!   that a node which fails in one does not silence its half in the other.
-//! - *Random repair.* Then it calls random peers until two in a row had the news already. This
+//! - *Rumor mongering* (Demers et al., 1987). Then it calls random peers until two in a row had the news already. This
 //!   finds whoever the relay trees have missed.
 //!
 //! A pure scheduler. It is told the time, the addresses and how each call ended, and says what to
@@ -32,14 +32,14 @@ pub const MIN_BACK_OFF_MS: u64 = 1_000;
 /// … up to this long: it may be a new pod's by then.
 pub const MAX_BACK_OFF_MS: u64 = 30_000;
 
-/// The time between two calls of the random repair.
-pub const REPAIR_EVERY_MS: u64 = 20;
+/// The time between two calls of the rumor mongering.
+pub const RUMOR_EVERY_MS: u64 = 20;
 
-/// The repair begins so long after the first news, or up to thrice as long: the relay trees are through.
-pub const REPAIR_AFTER_MS: u64 = 50;
+/// rumor mongering begins so long after the first news, or up to thrice as long: the relay trees are through.
+pub const RUMOR_AFTER_MS: u64 = 50;
 
-/// The repair ends once this many partners in a row had the news already.
-pub const REPAIR_UNTIL_KNOWN: u32 = 2;
+/// rumor mongering ends once this many partners in a row had the news already.
+pub const MAX_UNNECESSARY_CONTACTS: u32 = 2;
 
 /// Whom a relay tree passes over is called once more, unless it failed so many times in a row.
 pub const MISSED_UNTIL_FAILURES: u32 = 3;
@@ -119,7 +119,7 @@ struct Drain<P> {
 enum Purpose {
     Round,
     Relay(usize),
-    Repair,
+    Rumor,
 }
 
 /// One order of the peers, and what is to be told along it.
@@ -150,7 +150,7 @@ pub struct Scheduler<P> {
     cycle: Vec<P>,
     /// Addresses that failed last time.
     failing: BTreeMap<P, BackOff>,
-    /// Whom a relay tree of ours has passed over: the repair begins with them.
+    /// Whom a relay tree of ours has passed over: rumor mongering begins with them.
     missed: Vec<P>,
     /// When the next round starts.
     round_at_ms: u64,
@@ -161,9 +161,9 @@ pub struct Scheduler<P> {
     trees: [RelayTree<P>; RELAY_TREES],
     /// The relay tree that is served next, if both have something to do.
     next_tree: usize,
-    /// While there may be someone without our news: partners in a row that had it.
-    known_in_a_row: Option<u32>,
-    repair_at_ms: u64,
+    /// While there may be someone without our news: unnecessary contacts in a row.
+    unnecessary_contacts: Option<u32>,
+    rumor_at_ms: u64,
     /// Calls for news that may be made now, and since when the next one is being earned.
     tokens: u32,
     earning_since_ms: u64,
@@ -196,8 +196,8 @@ impl<P: Copy + Ord> Scheduler<P> {
             again: None,
             trees: std::array::from_fn(|_| tree()),
             next_tree: 0,
-            known_in_a_row: None,
-            repair_at_ms: now_ms,
+            unnecessary_contacts: None,
+            rumor_at_ms: now_ms,
             tokens: BURST_CALLS,
             earning_since_ms: now_ms,
             purpose: Purpose::Round,
@@ -258,7 +258,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         for tree in &mut self.trees {
             tree.pending = tree.ring.len() as u32;
         }
-        self.expect_repair(now_ms);
+        self.expect_rumor(now_ms);
     }
 
     /// Takes note of news from a peer, and of the part of a relay tree that came with it.
@@ -266,12 +266,12 @@ impl<P: Copy + Ord> Scheduler<P> {
         match subtree {
             Some(subtree) => {
                 self.take_over(subtree);
-                self.expect_repair(now_ms);
+                self.expect_rumor(now_ms);
             }
             // The relay trees have missed us, and so others: nothing is to be waited for.
             None => {
-                self.known_in_a_row = Some(0);
-                self.repair_at_ms = self.repair_at_ms.min(now_ms);
+                self.unnecessary_contacts = Some(0);
+                self.rumor_at_ms = self.rumor_at_ms.min(now_ms);
             }
         }
     }
@@ -285,12 +285,12 @@ impl<P: Copy + Ord> Scheduler<P> {
     }
 
     /// Will look whether the relay trees have missed somebody, once they should be through.
-    fn expect_repair(&mut self, now_ms: u64) {
-        if self.known_in_a_row.is_none() {
-            self.repair_at_ms = now_ms + self.rng.u64(REPAIR_AFTER_MS..3 * REPAIR_AFTER_MS);
+    fn expect_rumor(&mut self, now_ms: u64) {
+        if self.unnecessary_contacts.is_none() {
+            self.rumor_at_ms = now_ms + self.rng.u64(RUMOR_AFTER_MS..3 * RUMOR_AFTER_MS);
         }
         // Who told us knew it: that is one.
-        self.known_in_a_row = Some(self.known_in_a_row.map_or(1, |known| known.min(1)));
+        self.unnecessary_contacts = Some(self.unnecessary_contacts.map_or(1, |known| known.min(1)));
     }
 
     /// What to do now.
@@ -320,19 +320,20 @@ impl<P: Copy + Ord> Scheduler<P> {
                     return Action::Exchange { peer, subtree: Some(subtree) };
                 }
             }
-            if self.known_in_a_row.is_some() {
-                if now_ms >= self.repair_at_ms {
+            if self.unnecessary_contacts.is_some() {
+                if now_ms >= self.rumor_at_ms {
                     if let Some(peer) = self.missed.pop().or_else(|| self.draw(now_ms)) {
                         self.tokens -= 1;
-                        self.repair_at_ms = now_ms + REPAIR_EVERY_MS;
-                        return self.call(Purpose::Repair, peer);
+                        self.rumor_at_ms = now_ms + RUMOR_EVERY_MS;
+                        return self.call(Purpose::Rumor, peer);
                     }
-                    self.known_in_a_row = None;
+                    self.unnecessary_contacts = None;
                 } else {
-                    wait_until_ms = wait_until_ms.min(self.repair_at_ms);
+                    wait_until_ms = wait_until_ms.min(self.rumor_at_ms);
                 }
             }
-        } else if self.known_in_a_row.is_some() || self.trees.iter().any(RelayTree::has_work) {
+        } else if self.unnecessary_contacts.is_some() || self.trees.iter().any(RelayTree::has_work)
+        {
             wait_until_ms = wait_until_ms.min(self.earning_since_ms + CALL_EVERY_MS);
         }
         Action::WaitUntil(wait_until_ms)
@@ -409,7 +410,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         let failures = self.failing.get(&peer).map_or(0, |back_off| back_off.failures);
         if failures < MISSED_UNTIL_FAILURES && !self.missed.contains(&peer) {
             self.missed.push(peer);
-            self.expect_repair(now_ms);
+            self.expect_rumor(now_ms);
         }
     }
 
@@ -445,16 +446,18 @@ impl<P: Copy + Ord> Scheduler<P> {
             }
             Outcome::Incomplete => {
                 self.again = Some(peer);
-                self.known_in_a_row = self.known_in_a_row.map(|_| 0);
+                self.unnecessary_contacts = self.unnecessary_contacts.map(|_| 0);
                 true
             }
             Outcome::Complete { node, was_news } => {
                 // Whom a relay tree finds ignorant is whom it is for: that says nothing of the others.
                 if !matches!(self.purpose, Purpose::Relay(_)) {
-                    self.known_in_a_row = self
-                        .known_in_a_row
+                    self.unnecessary_contacts = self
+                        .unnecessary_contacts
                         .map(|known| if was_news { 0 } else { known + 1 })
-                        .filter(|&known| known < REPAIR_UNTIL_KNOWN || !self.missed.is_empty());
+                        .filter(|&known| {
+                            known < MAX_UNNECESSARY_CONTACTS || !self.missed.is_empty()
+                        });
                 }
                 if let Some(confirmed) = &mut self.draining {
                     note(&mut confirmed.nodes, node);
@@ -472,7 +475,7 @@ impl<P: Copy + Ord> Scheduler<P> {
             }
             Purpose::Relay(index) if is_well => self.trees[index].skip_far_half(),
             Purpose::Relay(index) => self.trees[index].tries += 1,
-            Purpose::Round | Purpose::Repair => {}
+            Purpose::Round | Purpose::Rumor => {}
         }
     }
 
