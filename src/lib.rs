@@ -41,8 +41,8 @@ pub use crate::core::digest::{Digest, FAN_OUT, Item, MAX_DEPTH, Prefix, key_hash
 pub use crate::core::entry::{Entry, Record};
 
 pub use crate::core::store::{
-    DUE_OVERHEAD_BYTES, ENTRY_OVERHEAD_BYTES, HOT_FOR_MS, Limits, MAX_COLLECTED_AT_ONCE,
-    MAX_HOT_ITEMS, Merged, Put, SHARD_DEPTH, SHARDS, Store, shard_of, shards_of,
+    DUE_OVERHEAD_BYTES, ENTRY_OVERHEAD_BYTES, Limits, MAX_COLLECTED_AT_ONCE, MAX_RECENT_UPDATES,
+    Merged, Put, RECENT_FOR_MS, SHARD_DEPTH, SHARDS, Store, shard_of, shards_of,
 };
 
 pub use crate::core::scheduler::{Action, Outcome, RELAY_TREES, Scheduler, Subtree, cut_since};

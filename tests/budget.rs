@@ -5,7 +5,7 @@
 
 mod support;
 
-use gossip_sidecar::{HOT_FOR_MS, Prefix, Record, Store, key_hash};
+use gossip_sidecar::{Prefix, RECENT_FOR_MS, Record, Store, key_hash};
 use std::fmt::Write;
 use support::*;
 
@@ -110,7 +110,7 @@ impl Pair {
         }
     }
 
-    /// Writes, waits until nothing is hot any more, and counts what it takes to be equal again.
+    /// Writes, waits until nothing is recent any more, and counts what it takes to be equal again.
     fn trial(
         &mut self,
         differences: usize,
@@ -130,7 +130,7 @@ impl Pair {
             let store = if by_initiator { &mut self.initiator } else { &mut self.responder };
             let _ = store.put(key, [b'y'; 20].into(), None, self.wall_ms);
         }
-        self.wall_ms += HOT_FOR_MS + 1;
+        self.wall_ms += RECENT_FOR_MS + 1;
         let outcome = exchange(&mut self.initiator, &mut self.responder, self.wall_ms);
         assert!(outcome.initiator.complete && self.initiator.root() == self.responder.root());
         assert_eq!((outcome.initiator.sent + outcome.responder.sent) as usize, differences);
@@ -150,7 +150,7 @@ fn assert_within_budget(count: usize) {
     let mut table = format!("overhead in bytes a differing key, n = {count}\n");
     let mut misses = 0;
 
-    pair.wall_ms += HOT_FOR_MS + 1;
+    pair.wall_ms += RECENT_FOR_MS + 1;
     let idle = exchange(&mut pair.initiator, &mut pair.responder, pair.wall_ms);
     let (bytes, round_trips) = (idle.payload_bytes(), idle.round_trips());
     let missed = bytes > IDLE_BYTES || round_trips != 1;
@@ -212,7 +212,7 @@ fn assert_newcomer_within_budget(count: usize) {
         let mut new = store(0x5e6f_7a8b);
         let (mut overhead, mut records, mut exchanges) = (0, 0, 0);
         loop {
-            wall_ms += HOT_FOR_MS + 1;
+            wall_ms += RECENT_FOR_MS + 1;
             let outcome = match newcomer_calls {
                 true => exchange(&mut new, &mut old, wall_ms),
                 false => exchange(&mut old, &mut new, wall_ms),

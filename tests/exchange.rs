@@ -3,9 +3,9 @@
 mod support;
 
 use gossip_sidecar::{
-    END_OF_TIME_MS, Entry, Exchange, FAN_OUT, FULL_TURN_BYTES, HOT_FOR_MS, Hello, Identity, Item,
-    MAX_LINE_ITEMS, MAX_LISTED_ENTRIES, MAX_TURNS, Message, Next, Prefix, Put, Record, Refusal,
-    Store, Subtree, Version, key_hash,
+    END_OF_TIME_MS, Entry, Exchange, FAN_OUT, FULL_TURN_BYTES, Hello, Identity, Item,
+    MAX_LINE_ITEMS, MAX_LISTED_ENTRIES, MAX_TURNS, Message, Next, Prefix, Put, RECENT_FOR_MS,
+    Record, Refusal, Store, Subtree, Version, key_hash,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -65,22 +65,22 @@ proptest! {
         let mut initiator = store_that_learned(1, &[both.clone(), ours].concat());
         let mut responder = store_that_learned(2, &[both, theirs].concat());
         let best = freshest([contents(&initiator), contents(&responder)]);
-        let initiator_hot = initiator.hot(WALL_MS).len();
+        let initiator_recent = initiator.recent_updates(WALL_MS).len();
         let outcome = exchange(&mut initiator, &mut responder, WALL_MS);
         prop_assert!(outcome.initiator.complete && outcome.responder.complete);
         prop_assert_eq!(&contents(&initiator), &best);
         prop_assert_eq!(&contents(&responder), &best);
         assert_in_step(&initiator);
         assert_in_step(&responder);
-        // Nothing travels for nothing; but what the hot list brings, the walk may bring again.
-        let hot = initiator_hot as u64;
-        prop_assert!((0..=hot).contains(&(outcome.initiator.sent - outcome.responder.taken)));
-        prop_assert!((0..=hot).contains(&(outcome.responder.sent - outcome.initiator.taken)));
+        // Nothing travels for nothing; but what the recent-update list brings, the walk may bring again.
+        let recent = initiator_recent as u64;
+        prop_assert!((0..=recent).contains(&(outcome.initiator.sent - outcome.responder.taken)));
+        prop_assert!((0..=recent).contains(&(outcome.responder.sent - outcome.initiator.taken)));
         prop_assert_eq!(outcome.initiator.peer, Some(2));
         prop_assert_eq!(outcome.responder.peer, Some(1));
         prop_assert_eq!(outcome.responder.clock_offset_ms, Some(0));
         // Who has nothing to learn is told so.
-        let idle = exchange(&mut initiator, &mut responder, WALL_MS + HOT_FOR_MS + 1);
+        let idle = exchange(&mut initiator, &mut responder, WALL_MS + RECENT_FOR_MS + 1);
         prop_assert_eq!(idle.round_trips(), 1);
     }
 }
@@ -276,10 +276,10 @@ fn an_old_key_beside_a_new_one_comes_along() {
     // The responder asks for the new key by its hash and, in the same turn, is found to lack the
     // whole bucket around it.
     let near = keys_in(Prefix::of(0x5a00 << 48, 2), "shard", 12);
-    for hot in &near {
+    for recent in &near {
         let mut initiator = store(1);
         for key in &near {
-            let learned_ms = if key == hot { WALL_MS } else { WALL_MS - 3_600_000 };
+            let learned_ms = if key == recent { WALL_MS } else { WALL_MS - 3_600_000 };
             let _ = initiator.merge(written(key, 1, 9), learned_ms);
         }
         let mut responder = store(2);
@@ -288,8 +288,8 @@ fn an_old_key_beside_a_new_one_comes_along() {
         }
         let best = freshest([contents(&initiator), contents(&responder)]);
         assert!(exchange(&mut initiator, &mut responder, WALL_MS).initiator.complete);
-        assert_eq!(contents(&responder), best, "{hot} is new");
-        assert_eq!(contents(&initiator), best, "{hot} is new");
+        assert_eq!(contents(&responder), best, "{recent} is new");
+        assert_eq!(contents(&initiator), best, "{recent} is new");
     }
 }
 
@@ -385,7 +385,7 @@ fn nobody_is_heard_before_the_hello() {
     for early in [
         Message::Cut(0),
         Message::Relay(Subtree { tree: 0, size: 1 }),
-        Message::Hot(vec![item]),
+        Message::RecentUpdates(vec![item]),
         Message::Row(Prefix::ROOT, [None; FAN_OUT]),
         Message::List(Prefix::ROOT, vec![]),
         Message::Want(vec![]),
@@ -543,7 +543,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         1 => (0..2 * WALL_MS).prop_map(Message::Cut),
         1 => (0..2 * WALL_MS).prop_map(Message::Since),
         1 => (0..2u8, any::<u32>()).prop_map(|(tree, size)| Message::Relay(Subtree { tree, size })),
-        2 => items(Prefix::ROOT, 16).prop_map(Message::Hot),
+        2 => items(Prefix::ROOT, 16).prop_map(Message::RecentUpdates),
         4 => row,
         4 => list,
         3 => hashes().prop_map(Message::Want),
@@ -669,7 +669,7 @@ fn since(key: &str) -> Record {
 }
 
 /// Lets two nodes talk, with either of them as the initiator and with more and more entries in common,
-/// so that what is lacking shows in lists, in rows, and among the hot; gives what each then has.
+/// so that what is lacking shows in lists, in rows, and among the recent updates; gives what each then has.
 fn meetings(
     ours: &[Record],
     our_cut: Option<u64>,
@@ -701,7 +701,7 @@ fn meetings(
                 assert_in_step(&we);
                 assert_in_step(&they);
                 check(&contents(&we), &contents(&they));
-                let context = format!("{common} in common, we call: {we_call}, hot: {lately}");
+                let context = format!("{common} in common, we call: {we_call}, recent: {lately}");
                 assert_eq!(contents(&we), contents(&they), "{context}");
             }
         }
@@ -992,5 +992,5 @@ fn golden_hot_list() {
     let (mut alice, mut bob) = alice_and_bob(&in_common, &in_common);
     let _ = alice.put("key-7", b"news"[..].into(), None, WALL_MS - 20);
     let _ = alice.delete("key-8", WALL_MS - 10);
-    assert_golden("hot-list", &exchange(&mut alice, &mut bob, WALL_MS));
+    assert_golden("recent-updates", &exchange(&mut alice, &mut bob, WALL_MS));
 }

@@ -56,7 +56,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         (0..END_OF_TIME_MS).prop_map(Message::Since),
         (0..RELAY_TREES as u8, any::<u32>())
             .prop_map(|(tree, size)| Message::Relay(Subtree { tree, size })),
-        items_in(Prefix::ROOT).prop_map(Message::Hot),
+        items_in(Prefix::ROOT).prop_map(Message::RecentUpdates),
         (any_bucket(MAX_DEPTH - 1), children)
             .prop_map(|(bucket, children)| Message::Row(bucket, children)),
         any_bucket(MAX_DEPTH)
@@ -213,9 +213,9 @@ fn the_written_text_is_pinned() {
         (Message::Since(0x019a_bcde_f012), b"since 019abcdef012\n"),
         (Message::Cut(0x019a_bcde_f012), b"cut 019abcdef012\n"),
         (Message::Relay(Subtree { tree: 1, size: 48 }), b"tell 1 48\n"),
-        (Message::Hot(vec![]), b"hot\n"),
+        (Message::RecentUpdates(vec![]), b"hot\n"),
         (
-            Message::Hot(vec![item(1), item(leaf)]),
+            Message::RecentUpdates(vec![item(1), item(leaf)]),
             b"hot 0000000000000001:019abcdef0110001-1a2b3c4d \
               00a1c0ffee012345:019abcdef0110001-1a2b3c4d\n",
         ),
@@ -461,7 +461,7 @@ fn every_message_fits_its_line() {
     };
     for message in [
         Message::Hello(hello),
-        Message::Hot(items.clone()),
+        Message::RecentUpdates(items.clone()),
         Message::List(Prefix::ROOT, items),
         Message::Want(hashes),
         Message::Row(Prefix::of(u64::MAX, MAX_DEPTH - 1), [Some(u32::MAX); FAN_OUT]),
@@ -479,7 +479,7 @@ fn a_line_holds_so_many_items_and_no_more() {
     let hashes = |count| (0..count as u64).collect::<Vec<_>>();
     type Line = fn(Vec<Item>, Vec<u64>) -> Message;
     let lines: [Line; 4] = [
-        |items, _| Message::Hot(items),
+        |items, _| Message::RecentUpdates(items),
         |items, _| Message::List(Prefix::ROOT, items),
         |_, hashes| Message::Want(hashes),
         |_, hashes| Message::Gone(hashes),

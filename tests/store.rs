@@ -4,7 +4,7 @@ mod support;
 
 use gossip_sidecar::{
     Clock, DUE_OVERHEAD_BYTES, Digest, END_OF_TIME_MS, ENTRY_OVERHEAD_BYTES, Entry, FAN_OUT,
-    HOT_FOR_MS, Limits, MAX_COLLECTED_AT_ONCE, MAX_HOT_ITEMS, Merged, Prefix, Put, Record,
+    Limits, MAX_COLLECTED_AT_ONCE, MAX_RECENT_UPDATES, Merged, Prefix, Put, RECENT_FOR_MS, Record,
     SHARD_DEPTH, SHARDS, Store, Version, shard_of, shards_of,
 };
 use proptest::collection::vec;
@@ -24,9 +24,10 @@ fn bytes(text: &str) -> Box<[u8]> {
 
 /// All that can be seen of a store at a time.
 fn everything(store: &Store) -> (Contents, Digest, u64, usize, usize, Vec<(u64, Version)>) {
-    let hot = store.hot(WALL_MS).iter().map(|item| (item.hash, item.version)).collect();
+    let recent =
+        store.recent_updates(WALL_MS).iter().map(|item| (item.hash, item.version)).collect();
     let (live, tombstones) = (store.live(), store.tombstones());
-    (contents(store), store.root(), store.bytes(), live, tombstones, hot)
+    (contents(store), store.root(), store.bytes(), live, tombstones, recent)
 }
 
 #[test]
@@ -226,7 +227,7 @@ fn putting_and_deleting_one_key_for_ever_leaves_nothing_behind() {
     let (had, was_root, was_bytes, was_live, were_tombstones, _) = before;
     assert_eq!((contents, root, bytes), (had, was_root, was_bytes));
     assert_eq!((live, tombstones), (was_live, were_tombstones));
-    assert!(store.hot(late_ms).is_empty());
+    assert!(store.recent_updates(late_ms).is_empty());
 }
 
 // ---- recent changes ----
@@ -234,27 +235,27 @@ fn putting_and_deleting_one_key_for_ever_leaves_nothing_behind() {
 #[test]
 fn the_hot_list_has_the_newest_changes_one_a_key() {
     let mut store = store_with_quota(1 << 20);
-    for index in 0..MAX_HOT_ITEMS + 4 {
+    for index in 0..MAX_RECENT_UPDATES + 4 {
         let _ = store.put(&format!("key-{index}"), bytes("v"), None, WALL_MS);
     }
-    let hot = store.hot(WALL_MS);
-    assert_eq!(hot.len(), MAX_HOT_ITEMS);
-    assert!(hot.is_sorted());
-    let is_hot = |store: &Store, key: &str| {
+    let recent = store.recent_updates(WALL_MS);
+    assert_eq!(recent.len(), MAX_RECENT_UPDATES);
+    assert!(recent.is_sorted());
+    let is_recent = |store: &Store, key: &str| {
         let version = store.entry(key).unwrap().version;
-        store.hot(WALL_MS).iter().any(|item| item.version == version)
+        store.recent_updates(WALL_MS).iter().any(|item| item.version == version)
     };
-    for index in 0..MAX_HOT_ITEMS + 4 {
-        assert_eq!(is_hot(&store, &format!("key-{index}")), index >= 4, "{index}");
+    for index in 0..MAX_RECENT_UPDATES + 4 {
+        assert_eq!(is_recent(&store, &format!("key-{index}")), index >= 4, "{index}");
     }
     // A second change of a key takes the place of its first, and merges are news too.
     let _ = store.put("key-9", bytes("w"), None, WALL_MS);
     let _ = store.delete("key-9", WALL_MS);
     let _ = store.merge(value("key-0", Version::new(WALL_MS + 1, 0, 9), b"w"), WALL_MS);
-    assert!(is_hot(&store, "key-9") && is_hot(&store, "key-0"));
-    let mut hashes: Vec<u64> = store.hot(WALL_MS).iter().map(|item| item.hash).collect();
+    assert!(is_recent(&store, "key-9") && is_recent(&store, "key-0"));
+    let mut hashes: Vec<u64> = store.recent_updates(WALL_MS).iter().map(|item| item.hash).collect();
     hashes.dedup();
-    assert_eq!(hashes.len(), store.hot(WALL_MS).len());
+    assert_eq!(hashes.len(), store.recent_updates(WALL_MS).len());
 }
 
 #[test]
@@ -262,13 +263,13 @@ fn a_change_is_hot_for_so_long_and_no_longer() {
     let mut store = store_with_quota(1 << 20);
     let _ = store.put("a", bytes("v"), None, WALL_MS);
     let _ = store.put("b", bytes("v"), None, WALL_MS + 1);
-    assert_eq!(store.hot(WALL_MS + HOT_FOR_MS).len(), 2);
-    assert_eq!(store.hot(WALL_MS + HOT_FOR_MS + 1).len(), 1);
-    assert_eq!(store.hot(WALL_MS + HOT_FOR_MS + 2).len(), 0);
+    assert_eq!(store.recent_updates(WALL_MS + RECENT_FOR_MS).len(), 2);
+    assert_eq!(store.recent_updates(WALL_MS + RECENT_FOR_MS + 1).len(), 1);
+    assert_eq!(store.recent_updates(WALL_MS + RECENT_FOR_MS + 2).len(), 0);
     // What is known already is no news.
     let known = Record { key: "a".into(), entry: store.entry("a").unwrap().clone() };
-    assert_eq!(store.merge(known, WALL_MS + 2 * HOT_FOR_MS), Merged::Known);
-    assert_eq!(store.hot(WALL_MS + 2 * HOT_FOR_MS).len(), 0);
+    assert_eq!(store.merge(known, WALL_MS + 2 * RECENT_FOR_MS), Merged::Known);
+    assert_eq!(store.recent_updates(WALL_MS + 2 * RECENT_FOR_MS).len(), 0);
 }
 
 // ---- merging ----
@@ -489,7 +490,7 @@ proptest! {
                 prop_assert_eq!(store.get(key, model.wall_ms), model.get(key));
             }
             assert_in_step(&store);
-            prop_assert!(store.hot(model.wall_ms).len() <= MAX_HOT_ITEMS);
+            prop_assert!(store.recent_updates(model.wall_ms).len() <= MAX_RECENT_UPDATES);
         }
     }
 

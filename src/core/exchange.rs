@@ -115,7 +115,7 @@ pub struct Exchange {
     salt: u64,
     /// The other side's root digest, from its hello until the first answer.
     peer_root: Option<u64>,
-    /// What the hot list explains of the difference between the roots.
+    /// What the recent-update list explains of the difference between the roots.
     explained: u64,
     peer_since_ms: Option<u64>,
     peer_cut_ms: Option<u64>,
@@ -159,11 +159,11 @@ impl Exchange {
         if let Some(subtree) = subtree {
             exchange.say(Message::Relay(subtree));
         }
-        let hot = store.hot(wall_ms);
+        let hot = store.recent_updates(wall_ms);
         if count == 0 {
             exchange.ask(store, Prefix::ROOT);
         } else if !hot.is_empty() {
-            exchange.say(Message::Hot(hot));
+            exchange.say(Message::RecentUpdates(hot));
         }
         exchange
     }
@@ -221,7 +221,9 @@ impl Exchange {
                 self.say_since();
             }
             Message::Relay(subtree) => self.summary.subtree = Some(subtree),
-            Message::Hot(items) => items.into_iter().for_each(|item| self.explain(store, item)),
+            Message::RecentUpdates(items) => {
+                items.into_iter().for_each(|item| self.explain(store, item))
+            }
             Message::Row(bucket, children) => {
                 self.ascend(bucket)?;
                 self.descend(store, bucket, &children);
@@ -246,7 +248,7 @@ impl Exchange {
                 if self.turns > MAX_TURNS {
                     return Err(Refusal::Grammar);
                 }
-                // The first turn says what everything comes to; go into it unless the hot list
+                // The first turn says what everything comes to; go into it unless the recent-update list
                 // explains the whole difference.
                 if let Some(theirs) = self.peer_root.take() {
                     if theirs ^ store.root().xor != self.explained {
@@ -321,7 +323,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// Settles one hot item, and what it explains of the difference between the roots.
+    /// Settles one recent update, and what it explains of the difference between the roots.
     fn explain(&mut self, store: &Store, theirs: Item) {
         let ours: Vec<Item> = store
             .entries(shard_of(theirs.hash), |hash| hash == theirs.hash)

@@ -61,7 +61,7 @@ pub enum Message {
     /// `tell TREE SIZE`: the initiator hands over a part of a relay tree.
     Relay(Subtree),
     /// `hot HASH:VERSION …`: what has just changed here, whatever the digests say.
-    Hot(Vec<Item>),
+    RecentUpdates(Vec<Item>),
     /// `row PREFIX CHILDREN`: the digests of a bucket's 16 children, 8 hex digits each, or `-` for
     /// an empty one.
     Row(Prefix, [Option<u32>; FAN_OUT]),
@@ -185,7 +185,7 @@ impl Message {
             "since" => Self::Since(words.ms().ok_or(ReadError::Grammar("since MS"))?),
             "cut" => Self::Cut(words.ms().ok_or(ReadError::Grammar("cut MS"))?),
             "tell" => Self::Relay(words.subtree().ok_or(ReadError::Grammar("tell TREE SIZE"))?),
-            "hot" => Self::Hot(
+            "hot" => Self::RecentUpdates(
                 words.items(Prefix::ROOT).ok_or(ReadError::Grammar("hot HASH:VERSION …"))?,
             ),
             "row" => {
@@ -257,7 +257,7 @@ impl Message {
             Self::Relay(subtree) => {
                 emit(out, format_args!("tell {} {}\n", subtree.tree, subtree.size))
             }
-            Self::Hot(items) => {
+            Self::RecentUpdates(items) => {
                 emit(out, format_args!("hot"));
                 write_items(out, 0, items);
             }

@@ -25,10 +25,10 @@ pub const ENTRY_OVERHEAD_BYTES: u64 = 96;
 pub const DUE_OVERHEAD_BYTES: u64 = 64;
 
 /// How many of the latest changes are offered in a hello before anything is compared.
-pub const MAX_HOT_ITEMS: usize = 16;
+pub const MAX_RECENT_UPDATES: usize = 16;
 
 /// For how long after it was written a change counts as news, in milliseconds.
-pub const HOT_FOR_MS: u64 = 5_000;
+pub const RECENT_FOR_MS: u64 = 5_000;
 
 /// How many other nodes' clocks are asked when it is told whether something is past its time.
 pub const MAX_CLOCKS: usize = 8;
@@ -120,7 +120,7 @@ pub struct Store {
     /// When values expire and tombstones are forgotten: the next one first.
     due: BTreeSet<(u64, Box<str>)>,
     changes: Changes,
-    /// The latest changes, at most [`MAX_HOT_ITEMS`], the oldest first.
+    /// The latest changes, at most [`MAX_RECENT_UPDATES`], the oldest first.
     recent: VecDeque<Item>,
     /// Counts local writes and deletions.
     writes: u64,
@@ -143,7 +143,7 @@ impl Store {
             live: 0,
             due: BTreeSet::new(),
             changes: Changes::default(),
-            recent: VecDeque::with_capacity(MAX_HOT_ITEMS),
+            recent: VecDeque::with_capacity(MAX_RECENT_UPDATES),
             writes: 0,
             is_closed: false,
         }
@@ -382,7 +382,7 @@ impl Store {
         if old.as_ref().is_some_and(|old| old.version == item.version) {
             return Ok((item.version, old));
         }
-        if self.recent.len() == MAX_HOT_ITEMS {
+        if self.recent.len() == MAX_RECENT_UPDATES {
             self.recent.pop_front();
         }
         self.recent.push_back(item);
@@ -437,12 +437,12 @@ impl Store {
             .filter(move |(_, entry)| has_value(entry, now_ms))
     }
 
-    /// The latest changes, one a key, that were also written within [`HOT_FOR_MS`], in the order of
+    /// The latest changes, one a key, that were also written within [`RECENT_FOR_MS`], in the order of
     /// their hashes: what a newcomer has just been given is no news to the others.
-    pub fn hot(&self, wall_ms: u64) -> Vec<Item> {
+    pub fn recent_updates(&self, wall_ms: u64) -> Vec<Item> {
         let mut latest: Vec<Item> = Vec::new();
         for &item in self.recent.iter().rev() {
-            let is_news = wall_ms.abs_diff(item.version.ms()) <= HOT_FOR_MS;
+            let is_news = wall_ms.abs_diff(item.version.ms()) <= RECENT_FOR_MS;
             if is_news && !latest.iter().any(|newer| newer.hash == item.hash) {
                 latest.push(item);
             }

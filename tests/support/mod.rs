@@ -43,7 +43,7 @@ pub fn store(node: u32) -> Store {
     Store::new(node, u64::from(node), limits)
 }
 
-/// A store that learned these records long before [`WALL_MS`], so that none of them is hot.
+/// A store that learned these records long before [`WALL_MS`], so that none of them is recent.
 pub fn store_with(node: u32, records: &[Record]) -> Store {
     let mut store = store(node);
     for record in records {
