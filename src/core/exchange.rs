@@ -101,10 +101,10 @@ enum Role {
 
 /// A bucket within one shard whose records are to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Owed {
+struct ToSend {
     bucket: Prefix,
     /// The other side has no version at all of these keys.
-    lacking: bool,
+    peer_lacks_key: bool,
 }
 
 /// One exchange, seen from one side.
@@ -131,7 +131,7 @@ pub struct Exchange {
     /// What to ask for, to call gone and to send at the end of the turn.
     wanted: Vec<u64>,
     gone: Vec<u64>,
-    owed: Vec<Owed>,
+    to_send: Vec<ToSend>,
     /// Whether either side left something out for lack of room.
     left_out: bool,
     turns: u32,
@@ -189,7 +189,7 @@ impl Exchange {
             asks: false,
             wanted: Vec::new(),
             gone: Vec::new(),
-            owed: Vec::new(),
+            to_send: Vec::new(),
             left_out: false,
             turns: 0,
             summary: Summary::default(),
@@ -232,8 +232,10 @@ impl Exchange {
                 self.ascend(bucket)?;
                 self.match_list(store, bucket, &items);
             }
-            Message::Want(hashes) => self.owed.extend(
-                hashes.iter().map(|&hash| Owed { bucket: Prefix::leaf(hash), lacking: false }),
+            Message::Want(hashes) => self.to_send.extend(
+                hashes
+                    .iter()
+                    .map(|&hash| ToSend { bucket: Prefix::leaf(hash), peer_lacks_key: false }),
             ),
             Message::Gone(hashes) => self.forget(store, &hashes),
             Message::Record(record) => {
@@ -272,13 +274,13 @@ impl Exchange {
     pub fn reply(&mut self, store: &mut Store) -> Option<Turn> {
         self.ask_for_items();
         // The stack's top is the least bucket.
-        self.owed.sort_unstable_by(|a, b| b.cmp(a));
-        if let Some(owed) = self.owed.last() {
+        self.to_send.sort_unstable_by(|a, b| b.cmp(a));
+        if let Some(to_send) = self.to_send.last() {
             if self.out.len() < FULL_TURN_BYTES {
-                self.send_shard(store, shard_of(owed.bucket.first()));
+                self.send_shard(store, shard_of(to_send.bucket.first()));
                 return None;
             }
-            self.owed.clear();
+            self.to_send.clear();
             self.leave_out();
         }
         let last = self.role == Role::Responder && !self.asks;
@@ -346,7 +348,7 @@ impl Exchange {
             }
             match theirs {
                 Some(_) => self.ask(store, child),
-                None => self.owe_all(store, child),
+                None => self.send_all(store, child),
             }
         }
     }
@@ -360,7 +362,7 @@ impl Exchange {
         for part in within_shards(bucket) {
             let theirs = in_bucket(items, part);
             if theirs.is_empty() {
-                self.owe_all(store, part);
+                self.send_all(store, part);
             } else {
                 let ours = self.items(store, part);
                 self.compare(&ours, theirs);
@@ -391,7 +393,7 @@ impl Exchange {
                     self.wanted.push(hash);
                 }
             } else if our_best.is_some() {
-                self.owed.push(Owed { bucket, lacking: theirs.is_empty() });
+                self.to_send.push(ToSend { bucket, peer_lacks_key: theirs.is_empty() });
             }
         }
     }
@@ -422,30 +424,31 @@ impl Exchange {
     }
 
     /// Will send all that we have in a bucket where the other has nothing.
-    fn owe_all(&mut self, store: &Store, bucket: Prefix) {
+    fn send_all(&mut self, store: &Store, bucket: Prefix) {
         for part in within_shards(bucket) {
             if self.digest(store, part).count > 0 {
-                self.owed.push(Owed { bucket: part, lacking: true });
+                self.to_send.push(ToSend { bucket: part, peer_lacks_key: true });
             }
         }
     }
 
-    /// Sends what is owed of one shard.
+    /// Sends what is to be sent of one shard.
     fn send_shard(&mut self, store: &mut Store, shard: usize) {
-        let rest = self.owed.partition_point(|owed| shard_of(owed.bucket.first()) != shard);
-        let mut owed = self.owed.split_off(rest);
-        owed.reverse();
-        // What is owed as a whole takes in the keys there that were also asked for one by one.
-        owed.dedup_by(|next, owed| owed.bucket.contains(next.bucket.first()));
-        let owing = |hash: u64| {
-            let after = owed.partition_point(|owed| owed.bucket.first() <= hash);
-            owed[..after].last().filter(|owed| owed.bucket.contains(hash))
+        let rest =
+            self.to_send.partition_point(|to_send| shard_of(to_send.bucket.first()) != shard);
+        let mut to_send = self.to_send.split_off(rest);
+        to_send.reverse();
+        // What is to be sent as a whole takes in the keys there that were also asked for one by one.
+        to_send.dedup_by(|next, to_send| to_send.bucket.contains(next.bucket.first()));
+        let to_send_of = |hash: u64| {
+            let after = to_send.partition_point(|to_send| to_send.bucket.first() <= hash);
+            to_send[..after].last().filter(|to_send| to_send.bucket.contains(hash))
         };
         let forget_before_ms = self.forget_before_ms();
         let mut forgotten: Vec<Box<str>> = Vec::new();
-        for (hash, key, entry) in store.entries(shard, |hash| owing(hash).is_some()) {
-            let lacking = owing(hash).is_some_and(|owed| owed.lacking);
-            if lacking && forget_before_ms.is_some_and(|ms| entry.version.ms() < ms) {
+        for (hash, key, entry) in store.entries(shard, |hash| to_send_of(hash).is_some()) {
+            let peer_lacks_key = to_send_of(hash).is_some_and(|to_send| to_send.peer_lacks_key);
+            if peer_lacks_key && forget_before_ms.is_some_and(|ms| entry.version.ms() < ms) {
                 forgotten.push(key.into());
             } else if self.out.len() >= FULL_TURN_BYTES {
                 self.leave_out();
