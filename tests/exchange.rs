@@ -389,7 +389,7 @@ fn nobody_is_heard_before_the_hello() {
         Message::Row(Prefix::ROOT, [None; FAN_OUT]),
         Message::List(Prefix::ROOT, vec![]),
         Message::Want(vec![]),
-        Message::Gone(vec![]),
+        Message::Purged(vec![]),
         Message::Record(value("k", Version::new(1, 0, 1), b"v")),
         Message::Rest,
         Message::End,
@@ -547,7 +547,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         4 => row,
         4 => list,
         3 => hashes().prop_map(Message::Want),
-        2 => hashes().prop_map(Message::Gone),
+        2 => hashes().prop_map(Message::Purged),
         3 => record.prop_map(Message::Record),
         1 => Just(Message::Rest),
         4 => Just(Message::End),
@@ -780,7 +780,7 @@ fn nothing_is_forgotten_by_nodes_that_were_never_cut_off() {
     // Not even when the peer says that it is gone.
     let mut ours = store_with(1, &[before("ours")]);
     let mut responder = Exchange::respond(member());
-    for message in [hello(2), Message::Gone(vec![key_hash("ours")])] {
+    for message in [hello(2), Message::Purged(vec![key_hash("ours")])] {
         assert_eq!(responder.receive(&mut ours, message, WALL_MS), Ok(Next::Listen));
     }
     assert!(ours.get("ours", WALL_MS).is_some());
@@ -811,7 +811,8 @@ fn who_came_after_the_cut_cannot_say_what_was_deleted_before() {
         }
         let mut left = store_with(1, &[before("old")]);
         let mut responder = Exchange::respond(cut_off_since(CUT_MS));
-        for message in [hello(2), Message::Since(since_ms), Message::Gone(vec![key_hash("old")])] {
+        for message in [hello(2), Message::Since(since_ms), Message::Purged(vec![key_hash("old")])]
+        {
             assert_eq!(responder.receive(&mut left, message, WALL_MS), Ok(Next::Listen));
         }
         assert!(left.get("old", WALL_MS).is_some());
@@ -846,7 +847,7 @@ fn what_was_written_since_the_cut_is_not_gone_whatever_the_peer_says() {
     let mut responder = Exchange::respond(cut_off_since(CUT_MS));
     let mut gone = vec![key_hash("old"), key_hash("new")];
     gone.sort_unstable();
-    for message in [hello(2), Message::Since(CUT_MS), Message::Gone(gone)] {
+    for message in [hello(2), Message::Since(CUT_MS), Message::Purged(gone)] {
         assert_eq!(responder.receive(&mut ours, message, WALL_MS), Ok(Next::Listen));
     }
     assert_eq!(

@@ -62,7 +62,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         any_bucket(MAX_DEPTH)
             .prop_flat_map(|bucket| items_in(bucket).prop_map(move |i| Message::List(bucket, i))),
         hashes().prop_map(Message::Want),
-        hashes().prop_map(Message::Gone),
+        hashes().prop_map(Message::Purged),
         (".{0,40}", any_version(), vec(any::<u8>(), 0..200))
             .prop_map(|(key, version, bytes)| Message::Record(value(&key, version, &bytes))),
         (".{0,40}", any_version())
@@ -236,7 +236,7 @@ fn the_written_text_is_pinned() {
         ),
         (Message::Want(vec![]), b"want\n"),
         (Message::Want(vec![1, leaf]), b"want 0000000000000001 00a1c0ffee012345\n"),
-        (Message::Gone(vec![leaf]), b"gone 00a1c0ffee012345\n"),
+        (Message::Purged(vec![leaf]), b"gone 00a1c0ffee012345\n"),
         (
             Message::Record(value("hello", version, b"world")),
             b"put 019abcdef0110001-1a2b3c4d 5 5\nhelloworld\n",
@@ -482,7 +482,7 @@ fn a_line_holds_so_many_items_and_no_more() {
         |items, _| Message::RecentUpdates(items),
         |items, _| Message::List(Prefix::ROOT, items),
         |_, hashes| Message::Want(hashes),
-        |_, hashes| Message::Gone(hashes),
+        |_, hashes| Message::Purged(hashes),
     ];
     for line in lines {
         let full = line(items(MAX_LINE_ITEMS), hashes(MAX_LINE_ITEMS));

@@ -128,9 +128,9 @@ pub struct Exchange {
     out: Vec<u8>,
     /// Whether it asks anything.
     asks: bool,
-    /// What to ask for, to call gone and to send at the end of the turn.
+    /// What to ask for, to say purged and to send at the end of the turn.
     wanted: Vec<u64>,
-    gone: Vec<u64>,
+    purged: Vec<u64>,
     to_send: Vec<ToSend>,
     /// Whether either side left something out for lack of room.
     left_out: bool,
@@ -188,7 +188,7 @@ impl Exchange {
             out: Vec::new(),
             asks: false,
             wanted: Vec::new(),
-            gone: Vec::new(),
+            purged: Vec::new(),
             to_send: Vec::new(),
             left_out: false,
             turns: 0,
@@ -237,7 +237,7 @@ impl Exchange {
                     .iter()
                     .map(|&hash| ToSend { bucket: Prefix::leaf(hash), peer_lacks_key: false }),
             ),
-            Message::Gone(hashes) => self.forget(store, &hashes),
+            Message::Purged(hashes) => self.forget(store, &hashes),
             Message::Record(record) => {
                 if store.merge(record, wall_ms) == Merged::Taken {
                     self.summary.taken += 1;
@@ -383,12 +383,12 @@ impl Exchange {
             let our_best = ours.iter().rfind(|item| !theirs.contains(item));
             let their_best = theirs.iter().rfind(|item| !ours.contains(item));
             if their_best > our_best {
-                let is_gone = |item: &Item| {
+                let is_purged = |item: &Item| {
                     ours.is_empty()
                         && self.prune_before_ms().is_some_and(|ms| item.version.ms() < ms)
                 };
-                if their_best.is_some_and(is_gone) {
-                    self.gone.push(hash);
+                if their_best.is_some_and(is_purged) {
+                    self.purged.push(hash);
                 } else {
                     self.wanted.push(hash);
                 }
@@ -465,9 +465,9 @@ impl Exchange {
     /// Forgets what the other side says was deleted while we were cut off.
     fn forget(&mut self, store: &mut Store, hashes: &[u64]) {
         let Some(before_ms) = self.forget_before_ms() else { return };
-        for &gone in hashes {
+        for &purged in hashes {
             let keys: Vec<Box<str>> = store
-                .entries(shard_of(gone), |hash| hash == gone)
+                .entries(shard_of(purged), |hash| hash == purged)
                 .into_iter()
                 .filter(|(_, _, entry)| entry.version.ms() < before_ms)
                 .map(|(_, key, _)| key.into())
@@ -494,10 +494,10 @@ impl Exchange {
         self.peer_cut_ms.filter(was_there)
     }
 
-    /// Writes down what to call gone, and what to ask for by its hash.
+    /// Writes down what to say purged, and what to ask for by its hash.
     fn ask_for_items(&mut self) {
-        for hashes in lines_of(std::mem::take(&mut self.gone)) {
-            self.say(Message::Gone(hashes));
+        for hashes in lines_of(std::mem::take(&mut self.purged)) {
+            self.say(Message::Purged(hashes));
         }
         for hashes in lines_of(std::mem::take(&mut self.wanted)) {
             self.asks = true;

@@ -71,7 +71,7 @@ pub enum Message {
     /// `want HASH …`: send me these.
     Want(Vec<u64>),
     /// `gone HASH …`: these were deleted while you were cut off, and the tombstones collected.
-    Gone(Vec<u64>),
+    Purged(Vec<u64>),
     /// `put VERSION KEYBYTES VALUEBYTES`, and when it expires if it does, then key and value; or
     /// `del VERSION KEYBYTES`, then the key.
     Record(Record),
@@ -199,7 +199,7 @@ impl Message {
                 Self::List(prefix, words.items(prefix).ok_or(EXPECTED)?)
             }
             "want" => Self::Want(words.hashes().ok_or(ReadError::Grammar("want HASH …"))?),
-            "gone" => Self::Gone(words.hashes().ok_or(ReadError::Grammar("gone HASH …"))?),
+            "gone" => Self::Purged(words.hashes().ok_or(ReadError::Grammar("gone HASH …"))?),
             "put" => {
                 const EXPECTED: ReadError =
                     ReadError::Grammar("put VERSION KEYBYTES VALUEBYTES [EXPIRES]");
@@ -276,7 +276,7 @@ impl Message {
                 write_items(out, prefix.depth(), items);
             }
             Self::Want(hashes) => write_hashes(out, "want", hashes),
-            Self::Gone(hashes) => write_hashes(out, "gone", hashes),
+            Self::Purged(hashes) => write_hashes(out, "gone", hashes),
             Self::Record(Record { key, entry }) => write_record(out, key, entry),
             Self::End => out.push(b'\n'),
             Self::Rest => emit(out, format_args!("rest\n")),
