@@ -44,7 +44,7 @@ pub const SETTINGS: [Setting; 16] = [
     setting(
         "TOMBSTONE_TTL",
         "24h",
-        "how long a deletion is remembered; a node cut off for half of it drops what was deleted",
+        "how long a deletion is remembered; a node isolated for half of it drops what was deleted",
     ),
     setting("READY_TIMEOUT", "10s", "/readyz says yes after this long even if no peer was met"),
     setting("DRAIN_TIMEOUT", "5s", "how long the last writes are pushed to peers after SIGTERM"),

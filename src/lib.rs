@@ -45,7 +45,9 @@ pub use crate::core::store::{
     Merged, Put, RECENT_FOR_MS, SHARD_DEPTH, SHARDS, Store, shard_of, shards_of,
 };
 
-pub use crate::core::scheduler::{Action, Outcome, RELAY_TREES, Scheduler, Subtree, cut_since};
+pub use crate::core::scheduler::{
+    Action, Outcome, RELAY_TREES, Scheduler, Subtree, isolated_since,
+};
 
 pub use crate::core::message::{
     Hello, MAX_CLUSTER_BYTES, MAX_KEY_BYTES, MAX_LINE_BYTES, MAX_LINE_ITEMS, MAX_VALUE_BYTES,

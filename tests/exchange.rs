@@ -383,7 +383,7 @@ fn a_exchange_has_only_so_many_turns() {
 fn nobody_is_heard_before_the_hello() {
     let item = Item { hash: 1, version: Version::new(1, 0, 1) };
     for early in [
-        Message::Cut(0),
+        Message::Isolated(0),
         Message::Relay(Subtree { tree: 0, size: 1 }),
         Message::RecentUpdates(vec![item]),
         Message::Row(Prefix::ROOT, [None; FAN_OUT]),
@@ -540,7 +540,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         .prop_flat_map(move |bucket| items(bucket, 20).prop_map(move |i| Message::List(bucket, i)));
     prop_oneof![
         1 => Just(hello(2)),
-        1 => (0..2 * WALL_MS).prop_map(Message::Cut),
+        1 => (0..2 * WALL_MS).prop_map(Message::Isolated),
         1 => (0..2 * WALL_MS).prop_map(Message::Since),
         1 => (0..2u8, any::<u32>()).prop_map(|(tree, size)| Message::Relay(Subtree { tree, size })),
         2 => items(Prefix::ROOT, 16).prop_map(Message::RecentUpdates),
@@ -655,17 +655,17 @@ proptest! {
     }
 }
 
-// ---- nodes that were cut off ----
+// ---- nodes that were isolated ----
 
-/// When the cut-off nodes of these tests lost their last peer.
-const CUT_MS: u64 = WALL_MS - 7_200_000;
+/// When the isolated nodes of these tests lost their last peer.
+const ISOLATED_MS: u64 = WALL_MS - 7_200_000;
 
 fn before(key: &str) -> Record {
-    value(key, Version::new(CUT_MS - 1, u16::MAX, 9), b"before the cut")
+    value(key, Version::new(ISOLATED_MS - 1, u16::MAX, 9), b"before the isolation")
 }
 
 fn since(key: &str) -> Record {
-    value(key, Version::new(CUT_MS, 0, 9), b"since the cut")
+    value(key, Version::new(ISOLATED_MS, 0, 9), b"since the isolation")
 }
 
 /// Lets two nodes talk, with either of them as the initiator and with more and more entries in common,
@@ -690,7 +690,7 @@ fn meetings(
                 for record in theirs {
                     let _ = they.merge(record.clone(), learned_ms);
                 }
-                let identity = |cut_ms| Identity { cut_ms, ..member() };
+                let identity = |isolated_since_ms| Identity { isolated_since_ms, ..member() };
                 let us = (&mut we, identity(our_cut));
                 let them = (&mut they, identity(their_cut));
                 let outcome = match we_call {
@@ -715,7 +715,7 @@ fn a_cut_off_node_forgets_what_was_deleted_meanwhile() {
     ours.extend([before("lone"), tombstone("dead", before("dead").entry.version)]);
     ours.extend([since("kept"), since(&crowd[3])]);
     let theirs = [before("theirs"), since("their news")];
-    meetings(&ours, Some(CUT_MS), &theirs, None, |we, they| {
+    meetings(&ours, Some(ISOLATED_MS), &theirs, None, |we, they| {
         for has in [we, they] {
             for gone in crowd.iter().map(String::as_str).chain(["lone", "dead"]) {
                 assert_eq!(has.contains_key(gone), gone == crowd[3], "{gone}");
@@ -729,9 +729,9 @@ fn a_cut_off_node_forgets_what_was_deleted_meanwhile() {
 
 #[test]
 fn what_the_other_still_has_in_an_older_version_is_not_forgotten() {
-    let older = value("key", Version::new(CUT_MS - 9, 0, 8), b"older");
+    let older = value("key", Version::new(ISOLATED_MS - 9, 0, 8), b"older");
     for (ours, theirs) in [(before("key"), older.clone()), (older, before("key"))] {
-        meetings(&[ours], Some(CUT_MS), &[theirs], None, |we, they| {
+        meetings(&[ours], Some(ISOLATED_MS), &[theirs], None, |we, they| {
             assert_eq!(we["key"], before("key").entry);
             assert_eq!(they["key"], before("key").entry);
         });
@@ -740,10 +740,10 @@ fn what_the_other_still_has_in_an_older_version_is_not_forgotten() {
 
 #[test]
 fn two_that_were_both_cut_off_lose_nothing() {
-    for their_cut in [CUT_MS - 1, CUT_MS, WALL_MS, 0] {
+    for their_cut in [ISOLATED_MS - 1, ISOLATED_MS, WALL_MS, 0] {
         meetings(
             &[before("a"), since("b")],
-            Some(CUT_MS),
+            Some(ISOLATED_MS),
             &[before("c"), since("d")],
             Some(their_cut),
             |we, _| {
@@ -757,8 +757,8 @@ fn two_that_were_both_cut_off_lose_nothing() {
 
 #[test]
 fn a_newcomer_loses_nothing_and_costs_nobody_anything() {
-    // Since it never had a peer, it says that it has been cut off since the beginning of time.
-    for their_cut in [None, Some(0), Some(CUT_MS)] {
+    // Since it never had a peer, it says that it has been isolated since the beginning of time.
+    for their_cut in [None, Some(0), Some(ISOLATED_MS)] {
         for ours in [vec![], vec![before("ours"), since("our news")]] {
             let theirs = [before("theirs"), since("their news")];
             meetings(&ours, Some(0), &theirs, their_cut, |we, they| {
@@ -789,12 +789,12 @@ fn nothing_is_forgotten_by_nodes_that_were_never_cut_off() {
 #[test]
 fn who_came_after_the_cut_cannot_say_what_was_deleted_before() {
     // One pod is left alone for a night; two fresh ones meet each other first, and then it.
-    for since_ms in [CUT_MS + 1, WALL_MS] {
+    for since_ms in [ISOLATED_MS + 1, WALL_MS] {
         let newer = Identity { since_ms, ..member() };
         for left_calls in [true, false] {
             let mut left = store_with(1, &values("old", 300));
             let mut fresh = store_with(2, &[since("new")]);
-            let ours = (&mut left, cut_off_since(CUT_MS));
+            let ours = (&mut left, cut_off_since(ISOLATED_MS));
             let theirs = (&mut fresh, newer.clone());
             let outcome = match left_calls {
                 true => exchange_as(ours, theirs, WALL_MS),
@@ -810,7 +810,7 @@ fn who_came_after_the_cut_cannot_say_what_was_deleted_before() {
             );
         }
         let mut left = store_with(1, &[before("old")]);
-        let mut responder = Exchange::respond(cut_off_since(CUT_MS));
+        let mut responder = Exchange::respond(cut_off_since(ISOLATED_MS));
         for message in [hello(2), Message::Since(since_ms), Message::Purged(vec![key_hash("old")])]
         {
             assert_eq!(responder.receive(&mut left, message, WALL_MS), Ok(Next::Listen));
@@ -831,8 +831,8 @@ fn knowledge_goes_back_as_far_as_that_of_the_node_that_one_has_caught_up_with() 
     let newcomer = Identity { since_ms: WALL_MS - 1, ..cut_off_since(0) };
     assert_eq!(met(newcomer.clone(), old.clone()), (5, 5));
     assert_eq!(met(old.clone(), newcomer.clone()), (5, 5));
-    // Of two that were cut off neither can say what there was meanwhile.
-    assert_eq!(met(newcomer, cut_off_since(CUT_MS)), (WALL_MS, WALL_MS));
+    // Of two that were isolated neither can say what there was meanwhile.
+    assert_eq!(met(newcomer, cut_off_since(ISOLATED_MS)), (WALL_MS, WALL_MS));
     assert_eq!(met(member(), old.clone()), (0, 5));
     // Where the one that was there has no turn to say so, nothing is claimed.
     let newcomer = Identity { since_ms: WALL_MS - 1, ..cut_off_since(0) };
@@ -844,15 +844,15 @@ fn knowledge_goes_back_as_far_as_that_of_the_node_that_one_has_caught_up_with() 
 #[test]
 fn what_was_written_since_the_cut_is_not_gone_whatever_the_peer_says() {
     let mut ours = store_with(1, &[before("old"), since("new")]);
-    let mut responder = Exchange::respond(cut_off_since(CUT_MS));
+    let mut responder = Exchange::respond(cut_off_since(ISOLATED_MS));
     let mut gone = vec![key_hash("old"), key_hash("new")];
     gone.sort_unstable();
-    for message in [hello(2), Message::Since(CUT_MS), Message::Purged(gone)] {
+    for message in [hello(2), Message::Since(ISOLATED_MS), Message::Purged(gone)] {
         assert_eq!(responder.receive(&mut ours, message, WALL_MS), Ok(Next::Listen));
     }
     assert_eq!(
         (ours.get("old", WALL_MS), ours.get("new", WALL_MS)),
-        (None, Some(&b"since the cut"[..]))
+        (None, Some(&b"since the isolation"[..]))
     );
     assert_eq!(responder.summary().forgotten, 1);
     assert_in_step(&ours);
@@ -866,16 +866,16 @@ proptest! {
         both in any_learned(60), ours in any_learned(40), theirs in any_learned(40),
         cut in 0..14u64, we_call: bool,
     ) {
-        let cut_ms = WALL_MS - 7_200_000 + cut;
+        let isolated_since_ms = WALL_MS - 7_200_000 + cut;
         let mut we = store_that_learned(1, &[both.clone(), ours].concat());
         let mut they = store_that_learned(2, &[both, theirs].concat());
         let theirs = contents(&they);
         let kept = contents(&we)
             .into_iter()
-            .filter(|(key, entry)| entry.version.ms() >= cut_ms || theirs.contains_key(key))
+            .filter(|(key, entry)| entry.version.ms() >= isolated_since_ms || theirs.contains_key(key))
             .collect();
         let best = freshest([kept, theirs]);
-        let us = (&mut we, cut_off_since(cut_ms));
+        let us = (&mut we, cut_off_since(isolated_since_ms));
         let them = (&mut they, member());
         match we_call {
             true => exchange_as(us, them, WALL_MS),
@@ -893,16 +893,16 @@ proptest! {
     #[test]
     fn writes_between_the_steps_are_safe_from_the_rule_for_cut_off_nodes(
         both in any_learned(40), ours in any_learned(25), theirs in any_learned(25),
-        deeds in vec(any_deed(), 1..80), cut in 0..14u64, cut_off_calls: bool,
+        deeds in vec(any_deed(), 1..80), cut in 0..14u64, isolated_calls: bool,
     ) {
-        let cut_ms = WALL_MS - 7_200_000 + cut;
+        let isolated_since_ms = WALL_MS - 7_200_000 + cut;
         let mut initiator = store_that_learned(1, &[both.clone(), ours].concat());
         let mut responder = store_that_learned(2, &[both, theirs].concat());
         let mut seen = [vec![contents(&initiator)], vec![contents(&responder)]];
         let mut deeds = deeds.iter();
-        let [initiator_is, responder_is] = match cut_off_calls {
-            true => [cut_off_since(cut_ms), member()],
-            false => [member(), cut_off_since(cut_ms)],
+        let [initiator_is, responder_is] = match isolated_calls {
+            true => [cut_off_since(isolated_since_ms), member()],
+            false => [member(), cut_off_since(isolated_since_ms)],
         };
         exchange_with(
             (&mut initiator, initiator_is),
@@ -919,12 +919,12 @@ proptest! {
         );
         assert_in_step(&initiator);
         assert_in_step(&responder);
-        // Whatever the one that was not cut off ever had, and the other since the cut, is kept.
+        // Whatever the one that was not cut off ever had, and the other since the isolation, is kept.
         let [mut cut_off, mut other] = seen.map(freshest);
-        if !cut_off_calls {
+        if !isolated_calls {
             std::mem::swap(&mut cut_off, &mut other);
         }
-        cut_off.retain(|_, entry| entry.version.ms() >= cut_ms);
+        cut_off.retain(|_, entry| entry.version.ms() >= isolated_since_ms);
         let left = freshest([contents(&initiator), contents(&responder)]);
         for (key, entry) in freshest([cut_off, other]) {
             let version = left.get(&key).map(|entry| entry.version);

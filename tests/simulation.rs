@@ -102,7 +102,7 @@ fn ten_nodes(seed: u64) -> Simulator {
 }
 
 #[test]
-fn who_was_cut_off_brings_no_deleted_key_back_and_keeps_its_own_writes() {
+fn an_isolated_node_brings_no_deleted_key_back_and_keeps_its_own_writes() {
     for seed in 0..5 {
         let mut simulator = ten_nodes(seed);
         simulator.partition(&[9]);
@@ -110,9 +110,9 @@ fn who_was_cut_off_brings_no_deleted_key_back_and_keeps_its_own_writes() {
         for number in 0..50 {
             simulator.delete(number % 9, &format!("old {number}"));
         }
-        simulator.put(9, "old 60", b"written while cut off");
+        simulator.put(9, "old 60", b"written while isolated");
         simulator.run_for(12 * SECOND_US);
-        simulator.put(9, "new", b"written while cut off");
+        simulator.put(9, "new", b"written while isolated");
         simulator.put(4, "elsewhere", b"written meanwhile");
         simulator.run_for(20 * SECOND_US);
         assert_eq!(simulator.counters.collected, 9 * 50, "the tombstones are gone");
@@ -130,8 +130,8 @@ fn who_was_cut_off_brings_no_deleted_key_back_and_keeps_its_own_writes() {
                 (0..50).filter(|number| value(&format!("old {number}")).is_some()).count();
             assert_eq!(resurrected, 0, "seed {seed}, node {node}");
             assert_eq!(store.live(), 52, "seed {seed}, node {node}");
-            assert_eq!(value("new"), Some(&b"written while cut off"[..]));
-            assert_eq!(value("old 60"), Some(&b"written while cut off"[..]));
+            assert_eq!(value("new"), Some(&b"written while isolated"[..]));
+            assert_eq!(value("old 60"), Some(&b"written while isolated"[..]));
             assert_eq!(value("elsewhere"), Some(&b"written meanwhile"[..]));
         }
     }

@@ -51,7 +51,7 @@ struct State {
     answers: HashMap<Ipv4Addr, Answer>,
     /// A questions by who asked and how they were answered.
     counts: HashMap<(Ipv4Addr, &'static str), u64>,
-    /// Answers that were cut off, so that the question had to come again over TCP.
+    /// Answers that were isolated, so that the question had to come again over TCP.
     truncated: u64,
 }
 
@@ -111,7 +111,7 @@ impl Dns {
         self.state().counts.get(&(asker, kind)).copied().unwrap_or(0)
     }
 
-    /// How many answers were cut off.
+    /// How many answers were isolated.
     pub fn truncated(&self) -> u64 {
         self.state().truncated
     }

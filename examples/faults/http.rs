@@ -59,7 +59,7 @@ pub fn request(
     stream.write_all(&bytes).map_err(unknown)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(unknown)?;
-    parse(&answer).ok_or_else(|| Broken::Unknown("the answer is cut off".into()))
+    parse(&answer).ok_or_else(|| Broken::Unknown("the answer is isolated".into()))
 }
 
 fn parse(bytes: &[u8]) -> Option<Answer> {

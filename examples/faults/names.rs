@@ -106,7 +106,7 @@ fn modes(run: &mut Run) -> Result<Proof, Trouble> {
         let answers = wait_for_questions(run, kind, 2)?;
         if kind == "long" {
             let cut_off = run.cluster.dns.truncated() - truncated;
-            ensure(cut_off > 0, || "no long answer was cut off".into())?;
+            ensure(cut_off > 0, || "no long answer was isolated".into())?;
             proof.push(format!("{cut_off} cut off"));
         }
         let taken = wait_for_peers(run, |_, _| peers, TAKE_LIMIT)

@@ -39,7 +39,7 @@ pub struct Identity {
     pub since_ms: u64,
     /// Since when it has had no peer, if that is longer than half the tombstones' time; 0 for never
     /// yet.
-    pub cut_ms: Option<u64>,
+    pub isolated_since_ms: Option<u64>,
 }
 
 /// What to do after a message was taken in.
@@ -64,7 +64,7 @@ pub struct Summary {
     /// When it began, by our wall clock. What is written later may not be part of it.
     pub began_ms: u64,
     /// Once it is complete: since when we have known all that our cluster had. That ends when we
-    /// are cut off, and goes back again as far as the knowledge of the node with which we catch up;
+    /// are isolated, and goes back again as far as the knowledge of the node with which we catch up;
     /// but two that were both cut off know only what they have from now on.
     pub since_ms: u64,
     /// The part of a relay tree that the initiator has handed over.
@@ -80,7 +80,7 @@ pub struct Summary {
     pub sent: u64,
     /// Records received that were fresher than ours.
     pub taken: u64,
-    /// Entries forgotten because they were deleted while we were cut off.
+    /// Entries forgotten because they were deleted while we were isolated.
     pub forgotten: u64,
 }
 
@@ -118,7 +118,7 @@ pub struct Exchange {
     /// What the recent-update list explains of the difference between the roots.
     explained: u64,
     peer_since_ms: Option<u64>,
-    peer_cut_ms: Option<u64>,
+    peer_isolated_since_ms: Option<u64>,
     has_said_since: bool,
     /// The items of the shard that was looked at last: questions come shard by shard.
     grouped: Option<(usize, Vec<Item>)>,
@@ -155,7 +155,7 @@ impl Exchange {
         exchange.summary.writes = store.writes();
         exchange.salt = salt(&hello);
         exchange.say(Message::Hello(hello));
-        exchange.say_cut();
+        exchange.say_isolated();
         if let Some(subtree) = subtree {
             exchange.say(Message::Relay(subtree));
         }
@@ -181,7 +181,7 @@ impl Exchange {
             peer_root: None,
             explained: 0,
             peer_since_ms: None,
-            peer_cut_ms: None,
+            peer_isolated_since_ms: None,
             has_said_since: false,
             grouped: None,
             asked_up_to: None,
@@ -216,8 +216,8 @@ impl Exchange {
             Message::Hello(hello) if !greeted => self.greet(store, &hello, wall_ms)?,
             _ if !greeted => return Err(Refusal::Grammar),
             Message::Since(ms) => self.peer_since_ms = Some(ms),
-            Message::Cut(ms) => {
-                self.peer_cut_ms = Some(ms);
+            Message::Isolated(ms) => {
+                self.peer_isolated_since_ms = Some(ms);
                 self.say_since();
             }
             Message::Relay(subtree) => self.summary.subtree = Some(subtree),
@@ -298,10 +298,10 @@ impl Exchange {
         self.summary.complete = !self.left_out;
         self.summary.confirmed =
             self.summary.complete && (self.role == Role::Initiator || self.summary.sent == 0);
-        let both_are_cut = self.peer_cut_ms.is_some();
-        self.summary.since_ms = match self.me.cut_ms {
+        let both_are_isolated = self.peer_isolated_since_ms.is_some();
+        self.summary.since_ms = match self.me.isolated_since_ms {
             None => self.me.since_ms,
-            Some(_) if both_are_cut => self.summary.began_ms,
+            Some(_) if both_are_isolated => self.summary.began_ms,
             Some(_) => self.peer_since_ms.unwrap_or(self.summary.began_ms),
         };
     }
@@ -321,7 +321,7 @@ impl Exchange {
         store.heard_clock(hello.node, offset_ms, wall_ms);
         self.salt = salt(hello);
         self.peer_root = Some(hello.root);
-        self.say_cut();
+        self.say_isolated();
         Ok(())
     }
 
@@ -462,7 +462,7 @@ impl Exchange {
         forgotten.iter().for_each(|key| store.forget(key));
     }
 
-    /// Forgets what the other side says was deleted while we were cut off.
+    /// Forgets what the other side says was deleted while we were isolated.
     fn forget(&mut self, store: &mut Store, hashes: &[u64]) {
         let Some(before_ms) = self.forget_before_ms() else { return };
         for &purged in hashes {
@@ -477,21 +477,23 @@ impl Exchange {
         }
     }
 
-    /// If we were cut off, and the other was there before and was not: what it lacks of before then
+    /// If we were isolated, and the other was there before and was not: what it lacks of before then
     /// was deleted.
     fn forget_before_ms(&self) -> Option<u64> {
-        let was_there = |&cut_ms: &u64| {
-            self.peer_cut_ms.is_none()
-                && self.peer_since_ms.is_some_and(|since_ms| since_ms <= cut_ms)
+        let was_there = |&isolated_since_ms: &u64| {
+            self.peer_isolated_since_ms.is_none()
+                && self.peer_since_ms.is_some_and(|since_ms| since_ms <= isolated_since_ms)
         };
-        self.me.cut_ms.filter(was_there)
+        self.me.isolated_since_ms.filter(was_there)
     }
 
-    /// If the other was cut off, and we were there before and were not: what we lack of before then
+    /// If the other was isolated, and we were there before and were not: what we lack of before then
     /// was deleted.
     fn prune_before_ms(&self) -> Option<u64> {
-        let was_there = |&cut_ms: &u64| self.me.cut_ms.is_none() && self.me.since_ms <= cut_ms;
-        self.peer_cut_ms.filter(was_there)
+        let was_there = |&isolated_since_ms: &u64| {
+            self.me.isolated_since_ms.is_none() && self.me.since_ms <= isolated_since_ms
+        };
+        self.peer_isolated_since_ms.filter(was_there)
     }
 
     /// Writes down what to say purged, and what to ask for by its hash.
@@ -546,10 +548,10 @@ impl Exchange {
         }
     }
 
-    fn say_cut(&mut self) {
-        if let Some(ms) = self.me.cut_ms {
+    fn say_isolated(&mut self) {
+        if let Some(ms) = self.me.isolated_since_ms {
             self.say_since();
-            self.say(Message::Cut(ms));
+            self.say(Message::Isolated(ms));
         }
     }
 

@@ -54,10 +54,10 @@ pub enum Message {
     /// `hello 1 CLUSTER NODE CLOCK COUNT ROOT`: opens the initiator's first turn.
     Hello(Hello),
     /// `since MS`: since then the sender has known all that its cluster had. Said by both if one of
-    /// them is cut off.
+    /// them is isolated.
     Since(u64),
     /// `cut MS`: the sender has had no peer since then, for longer than half the tombstones' time.
-    Cut(u64),
+    Isolated(u64),
     /// `tell TREE SIZE`: the initiator hands over a part of a relay tree.
     Relay(Subtree),
     /// `hot HASH:VERSION …`: what has just changed here, whatever the digests say.
@@ -70,7 +70,7 @@ pub enum Message {
     List(Prefix, Vec<Item>),
     /// `want HASH …`: send me these.
     Want(Vec<u64>),
-    /// `gone HASH …`: these were deleted while you were cut off, and the tombstones collected.
+    /// `gone HASH …`: these were deleted while you were isolated, and the tombstones collected.
     Purged(Vec<u64>),
     /// `put VERSION KEYBYTES VALUEBYTES`, and when it expires if it does, then key and value; or
     /// `del VERSION KEYBYTES`, then the key.
@@ -183,7 +183,7 @@ impl Message {
                 )
             }
             "since" => Self::Since(words.ms().ok_or(ReadError::Grammar("since MS"))?),
-            "cut" => Self::Cut(words.ms().ok_or(ReadError::Grammar("cut MS"))?),
+            "cut" => Self::Isolated(words.ms().ok_or(ReadError::Grammar("cut MS"))?),
             "tell" => Self::Relay(words.subtree().ok_or(ReadError::Grammar("tell TREE SIZE"))?),
             "hot" => Self::RecentUpdates(
                 words.items(Prefix::ROOT).ok_or(ReadError::Grammar("hot HASH:VERSION …"))?,
@@ -253,7 +253,7 @@ impl Message {
                 ),
             ),
             Self::Since(ms) => emit(out, format_args!("since {ms:012x}\n")),
-            Self::Cut(ms) => emit(out, format_args!("cut {ms:012x}\n")),
+            Self::Isolated(ms) => emit(out, format_args!("cut {ms:012x}\n")),
             Self::Relay(subtree) => {
                 emit(out, format_args!("tell {} {}\n", subtree.tree, subtree.size))
             }

@@ -546,12 +546,16 @@ impl<P> RelayTree<P> {
     }
 }
 
-/// Since when a node counts as cut off, if it does: it last met a peer at `last_met_ms`, and that
+/// Since when a node counts as isolated, if it does: it last met a peer at `last_met_ms`, and that
 /// is longer ago than half the tombstones' time; 0 if it never met one.
 ///
 /// Deletions that it missed may be forgotten by the others before it meets them again. A clock that
-/// was set back makes nobody cut off.
-pub fn cut_since(last_met_ms: Option<u64>, wall_ms: u64, tombstone_ttl_ms: u64) -> Option<u64> {
+/// was set back isolates nobody.
+pub fn isolated_since(
+    last_met_ms: Option<u64>,
+    wall_ms: u64,
+    tombstone_ttl_ms: u64,
+) -> Option<u64> {
     match last_met_ms {
         None => Some(0),
         Some(met_ms) => (wall_ms.saturating_sub(met_ms) > tombstone_ttl_ms / 2).then_some(met_ms),

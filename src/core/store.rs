@@ -261,7 +261,7 @@ impl Store {
 
     /// Forgets an entry altogether, as if it had never been here.
     ///
-    /// Only for a node that was cut off for so long that the others have collected the tombstone.
+    /// Only for a node that was isolated for so long that the others have collected the tombstone.
     pub fn forget(&mut self, key: &str) {
         let hash = key_hash(key);
         let shard = shard_of(hash);

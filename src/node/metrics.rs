@@ -115,7 +115,7 @@ pub const COUNTERS: [(Counter, &str, &str, &str); 20] = [
         Counter::EntriesForgotten,
         "nEntriesForgotten",
         "entries_forgotten_total",
-        "entries dropped that were deleted while this node was cut off",
+        "entries dropped that were deleted while this node was isolated",
     ),
     (Counter::BytesSent, "nBytesSent", "peer_bytes_sent_total", "bytes sent to peers"),
     (

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::core::api::response::{JSON, PLAIN_TEXT, Response};
 use crate::core::exchange::{Identity, Summary};
-use crate::core::scheduler::{Subtree, cut_since};
+use crate::core::scheduler::{Subtree, isolated_since};
 use crate::core::store::{Limits, Store};
 use crate::node::members::Roster;
 use crate::node::metrics::{self, CLOCK_WARNING_MS, Counter, Gauge, Metrics};
@@ -175,7 +175,7 @@ impl Node {
         Identity {
             cluster: self.config.cluster.clone(),
             since_ms: self.since_ms.load(Relaxed),
-            cut_ms: cut_since(last_met_ms, wall_ms(), tombstone_ttl_ms),
+            isolated_since_ms: isolated_since(last_met_ms, wall_ms(), tombstone_ttl_ms),
         }
     }
 

@@ -152,7 +152,7 @@ pub struct Counters {
     pub expired_on_the_way: u64,
     /// Tombstones collected.
     pub collected: u64,
-    /// Entries forgotten since they were deleted while their holder was cut off.
+    /// Entries forgotten since they were deleted while their holder was isolated.
     pub forgotten: u64,
     /// Restarts with an empty store, at the old address.
     pub restarts: u64,

@@ -3,7 +3,7 @@
 use super::{BEGIN_MS, Event, Settings, Simulator};
 use fastrand::Rng;
 use gossip_sidecar::{
-    Action, Identity, Limits, Outcome, Scheduler, Store, Subtree, Summary, Version, cut_since,
+    Action, Identity, Limits, Outcome, Scheduler, Store, Subtree, Summary, Version, isolated_since,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -195,8 +195,9 @@ impl Simulator {
     pub(super) fn identity(&self, node: usize) -> Identity {
         let it = &self.nodes[node];
         let wall_ms = it.wall.ms(self.now_us);
-        let cut_ms = cut_since(it.last_met_ms, wall_ms, self.settings.tombstone_ttl_ms);
-        Identity { cluster: "simulated".into(), since_ms: it.since_ms, cut_ms }
+        let isolated_since_ms =
+            isolated_since(it.last_met_ms, wall_ms, self.settings.tombstone_ttl_ms);
+        Identity { cluster: "simulated".into(), since_ms: it.since_ms, isolated_since_ms }
     }
 
     /// An exchange has run to its end on this side. Word of news is left in the inbox.

@@ -29,12 +29,12 @@ pub fn fixed_seed(cases: u32) -> Config {
 
 /// A member of the tests' cluster that has always been there and was never cut off.
 pub fn member() -> Identity {
-    Identity { cluster: "default".into(), since_ms: 0, cut_ms: None }
+    Identity { cluster: "default".into(), since_ms: 0, isolated_since_ms: None }
 }
 
 /// A member that has had no peer since `ms`.
 pub fn cut_off_since(ms: u64) -> Identity {
-    Identity { cut_ms: Some(ms), ..member() }
+    Identity { isolated_since_ms: Some(ms), ..member() }
 }
 
 /// An empty store without a quota that keeps its tombstones.
