@@ -70,7 +70,7 @@ impl Digest {
 
     /// What goes over the wire: `None` for an empty bucket, else 32 bits under the exchange's salt.
     ///
-    /// Multiply-shift hashing (Dietzfelbinger et al., 1997): two digests that differ are cut to the
+    /// Multiply-shift hashing (Dietzfelbinger et al., 1997): two digests that differ are truncated to the
     /// same 32 bits with probability 2⁻³¹, independently for each salt, so that a difference which
     /// one exchange misses is found by the next.
     pub fn salted(self, salt: u64) -> Option<u32> {

@@ -8,7 +8,7 @@
 //! and asks for what it lacks.
 //!
 //! An [`Exchange`] remembers nothing but the exchange itself, and nothing is remembered of a
-//! peer between two exchanges: cut anywhere, the next one resumes where the stores now differ.
+//! peer between two exchanges: broken anywhere, the next one resumes where the stores now differ.
 //!
 //! The methods take the store for one short step each: lock, call, unlock. No step waits for the
 //! other side.
@@ -111,7 +111,7 @@ struct ToSend {
 pub struct Exchange {
     role: Role,
     me: Identity,
-    /// Set by the hello, so that each exchange cuts digests differently.
+    /// Set by the hello, so that each exchange truncates digests differently.
     salt: u64,
     /// The other side's root digest, from its hello until the first answer.
     peer_root: Option<u64>,

@@ -1,6 +1,6 @@
 //! What can go wrong in the world around the nodes.
 
-use super::{Cut, Event, Simulator};
+use super::{Event, Partition, Simulator};
 
 /// Random faults, one after the other.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl Simulator {
             }
             4 => {
                 let from = self.some_nodes(0.3);
-                self.cut_one_way(&from);
+                self.partition_one_way(&from);
             }
             5 => self.heal(),
             6 => {
@@ -107,28 +107,28 @@ impl Simulator {
     pub fn partition(&mut self, side: &[usize]) {
         self.counters.partitions += 1;
         let (from, to) = self.sets(side);
-        self.cuts.push(Cut { from: to.clone(), to: from.clone() });
-        self.cuts.push(Cut { from, to });
+        self.partitions.push(Partition { from: to.clone(), to: from.clone() });
+        self.partitions.push(Partition { from, to });
     }
 
     /// These nodes cannot call the others, though they can be called.
-    pub fn cut_one_way(&mut self, side: &[usize]) {
-        self.counters.one_way_cuts += 1;
+    pub fn partition_one_way(&mut self, side: &[usize]) {
+        self.counters.one_way_partitions += 1;
         let (from, to) = self.sets(side);
-        self.cuts.push(Cut { from, to });
+        self.partitions.push(Partition { from, to });
     }
 
     /// No node can call any other.
     pub fn scatter(&mut self) {
         let all = vec![true; self.nodes.len()];
         self.counters.partitions += 1;
-        self.cuts.push(Cut { from: all.clone(), to: all });
+        self.partitions.push(Partition { from: all.clone(), to: all });
     }
 
     /// Ends all partitions.
     pub fn heal(&mut self) {
-        self.counters.heals += u64::from(!self.cuts.is_empty());
-        self.cuts.clear();
+        self.counters.heals += u64::from(!self.partitions.is_empty());
+        self.partitions.clear();
     }
 
     fn sets(&self, side: &[usize]) -> (Vec<bool>, Vec<bool>) {

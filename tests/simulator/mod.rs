@@ -124,16 +124,16 @@ pub struct Counters {
     pub busy: u64,
     /// Nodes that called themselves.
     pub met_itself: u64,
-    /// Exchanges cut before a word, or between two turns.
-    pub cut_between_turns: u64,
-    /// Exchanges cut within a turn.
-    pub cut_within_turn: u64,
+    /// Exchanges broken before a word, or between two turns.
+    pub broken_between_turns: u64,
+    /// Exchanges broken within a turn.
+    pub broken_within_turn: u64,
     /// Of both, those after which the two waited in vain.
-    pub cut_silently: u64,
+    pub broken_silently: u64,
     /// Exchanges that a partition caught in the middle.
-    pub cut_by_partition: u64,
+    pub broken_by_partition: u64,
     /// Exchanges whose other side died.
-    pub cut_by_death: u64,
+    pub broken_by_death: u64,
     /// Bytes of all turns.
     pub bytes: u64,
     /// Local writes, deletions among them.
@@ -161,7 +161,7 @@ pub struct Counters {
     /// Partitions into two halves.
     pub partitions: u64,
     /// Sets of nodes that cannot call others, while they can be called.
-    pub one_way_cuts: u64,
+    pub one_way_partitions: u64,
     /// Partitions of both kinds that ended.
     pub heals: u64,
     /// Clocks that were set.
@@ -177,17 +177,17 @@ impl Counters {
     pub fn faults(&self) -> [(&'static str, u64); 17] {
         [
             ("unreachable", self.unreachable),
-            ("cut between turns", self.cut_between_turns),
-            ("cut within a turn", self.cut_within_turn),
-            ("cut silently", self.cut_silently),
-            ("cut by a partition", self.cut_by_partition),
-            ("cut by a death", self.cut_by_death),
+            ("broken between turns", self.broken_between_turns),
+            ("broken within a turn", self.broken_within_turn),
+            ("broken silently", self.broken_silently),
+            ("broken by a partition", self.broken_by_partition),
+            ("broken by a death", self.broken_by_death),
             ("deletes", self.deletes),
             ("writes between steps", self.writes_between_steps),
             ("restarts", self.restarts),
             ("replacements", self.replacements),
             ("partitions", self.partitions),
-            ("one-way cuts", self.one_way_cuts),
+            ("one-way partitions", self.one_way_partitions),
             ("heals", self.heals),
             ("clock jumps", self.clock_jumps),
             ("clock freezes", self.clock_freezes),
@@ -220,7 +220,7 @@ enum Event {
     /// The call is connected.
     Connected { id: u64 },
     /// A turn arrives, or what came through of it.
-    Arrive { id: u64, to: Side, bytes: Vec<u8>, is_cut: bool },
+    Arrive { id: u64, to: Side, bytes: Vec<u8>, is_reset: bool },
     /// One side of an exchange sees that it has failed.
     Broken { id: u64, side: Side },
     /// A node starts anew, with nothing.
@@ -261,7 +261,7 @@ impl Eq for Scheduled {}
 
 /// Calls that cannot come about: from one set of nodes to another.
 #[derive(Debug)]
-struct Cut {
+struct Partition {
     from: Vec<bool>,
     to: Vec<bool>,
 }
@@ -284,7 +284,7 @@ pub struct Simulator {
     heap: BinaryHeap<Scheduled>,
     sessions: BTreeMap<u64, Session>,
     last_session: u64,
-    cuts: Vec<Cut>,
+    partitions: Vec<Partition>,
     listed: Rc<[u32]>,
     /// Counts the changes of `listed`.
     listing: u64,
@@ -309,7 +309,7 @@ impl Simulator {
             heap: BinaryHeap::new(),
             sessions: BTreeMap::new(),
             last_session: 0,
-            cuts: Vec::new(),
+            partitions: Vec::new(),
             listed: (0..settings.nodes as u32).collect(),
             listing: 1,
             look_ups_fail: false,
@@ -399,7 +399,7 @@ impl Simulator {
             Event::List { node } => self.change_listing(node, true),
             Event::Unlist { node } => self.change_listing(node, false),
             Event::Connected { id } => self.connected(id),
-            Event::Arrive { id, to, bytes, is_cut } => self.arrive(id, to, &bytes, is_cut),
+            Event::Arrive { id, to, bytes, is_reset } => self.arrive(id, to, &bytes, is_reset),
             Event::Broken { id, side } => self.broken(id, side),
             Event::Start { node } => self.start(node),
             Event::Write => self.write_somewhere(),
@@ -414,9 +414,9 @@ impl Simulator {
             Event::List { node } => (2, *node as u64, 0),
             Event::Unlist { node } => (3, *node as u64, 0),
             Event::Connected { id } => (4, *id, 0),
-            Event::Arrive { id, to, bytes, is_cut } => {
+            Event::Arrive { id, to, bytes, is_reset } => {
                 self.trace.write(bytes);
-                (5, *id, *to as u64 | u64::from(*is_cut) << 1)
+                (5, *id, *to as u64 | u64::from(*is_reset) << 1)
             }
             Event::Broken { id, side } => (6, *id, *side as u64),
             Event::Start { node } => (7, *node as u64, 0),
@@ -446,7 +446,9 @@ impl Simulator {
 
     fn is_blocked(&self, from: usize, to: usize) -> bool {
         let holds = |set: &[bool], node: usize| set.get(node).copied().unwrap_or(false);
-        self.cuts.iter().any(|cut| holds(&cut.from, from) && holds(&cut.to, to))
+        self.partitions
+            .iter()
+            .any(|partition| holds(&partition.from, from) && holds(&partition.to, to))
     }
 
     /// Adds a node at the next address, for the initiator to have it look up its peers.

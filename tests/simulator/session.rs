@@ -88,8 +88,8 @@ impl Simulator {
         self.nodes[node].calling = Some(id);
         self.nodes[node].calls += 1;
         if breaks_in == Some(0) {
-            self.counters.cut_between_turns += 1;
-            self.counters.cut_silently += u64::from(silently);
+            self.counters.broken_between_turns += 1;
+            self.counters.broken_silently += u64::from(silently);
             let after_us = if silently { CONNECT_TIMEOUT_US } else { self.leg_us() * 2 };
             self.schedule(after_us, Event::Broken { id, side: Side::Initiator });
         } else if !self.nodes[responder].is_up || self.is_blocked(node, responder) {
@@ -172,7 +172,7 @@ impl Simulator {
         let breaks = session.breaks_in == Some(0);
         let [initiator, responder] = session.parties.each_ref().map(|party| party.node);
         if self.is_blocked(initiator, responder) {
-            self.counters.cut_by_partition += 1;
+            self.counters.broken_by_partition += 1;
             return self.wait_in_vain(id);
         }
         if breaks {
@@ -180,15 +180,15 @@ impl Simulator {
             bytes.truncate(through);
             let counters = &mut self.counters;
             let count = if through == 0 {
-                &mut counters.cut_between_turns
+                &mut counters.broken_between_turns
             } else {
-                &mut counters.cut_within_turn
+                &mut counters.broken_within_turn
             };
             *count += 1;
-            counters.cut_silently += u64::from(silently);
+            counters.broken_silently += u64::from(silently);
         }
-        let is_cut = breaks && !silently;
-        self.schedule(after_us, Event::Arrive { id, to, bytes, is_cut });
+        let is_reset = breaks && !silently;
+        self.schedule(after_us, Event::Arrive { id, to, bytes, is_reset });
         if breaks && silently {
             self.wait_in_vain(id);
         } else if breaks {
@@ -206,7 +206,7 @@ impl Simulator {
         }
     }
 
-    pub(super) fn arrive(&mut self, id: u64, side: Side, bytes: &[u8], is_cut: bool) {
+    pub(super) fn arrive(&mut self, id: u64, side: Side, bytes: &[u8], is_reset: bool) {
         let Some((node, mut exchange)) = self.take_exchange(id, side) else { return };
         let session = self.sessions.get_mut(&id).expect("it was just there");
         session.party(side).has_heard |= !bytes.is_empty();
@@ -216,8 +216,8 @@ impl Simulator {
             let message = match Message::read(&mut input) {
                 Ok(message) => message,
                 // What is left of a turn ends here; the other side's silence is noticed later.
-                Err(_) if breaks && !is_cut => return self.put_exchange(id, side, exchange),
-                Err(_) if is_cut => {
+                Err(_) if breaks && !is_reset => return self.put_exchange(id, side, exchange),
+                Err(_) if is_reset => {
                     self.put_exchange(id, side, exchange);
                     return self.broken(id, side);
                 }
@@ -372,7 +372,7 @@ impl Simulator {
         for (id, side) in ids {
             let after_us = self.leg_us();
             let other = side.other();
-            self.counters.cut_by_death += 1;
+            self.counters.broken_by_death += 1;
             self.close(id, side);
             self.schedule(after_us, Event::Broken { id, side: other });
         }
