@@ -541,7 +541,7 @@ fn any_message() -> impl Strategy<Value = Message> {
     prop_oneof![
         1 => Just(hello(2)),
         1 => (0..2 * WALL_MS).prop_map(Message::Isolated),
-        1 => (0..2 * WALL_MS).prop_map(Message::Since),
+        1 => (0..2 * WALL_MS).prop_map(Message::CompleteSince),
         1 => (0..2u8, any::<u32>()).prop_map(|(tree, size)| Message::Relay(Subtree { tree, size })),
         2 => items(Prefix::ROOT, 16).prop_map(Message::RecentUpdates),
         4 => row,
@@ -789,8 +789,8 @@ fn nothing_is_forgotten_by_nodes_that_were_never_cut_off() {
 #[test]
 fn who_came_after_the_cut_cannot_say_what_was_deleted_before() {
     // One pod is left alone for a night; two fresh ones meet each other first, and then it.
-    for since_ms in [ISOLATED_MS + 1, WALL_MS] {
-        let newer = Identity { since_ms, ..member() };
+    for complete_since_ms in [ISOLATED_MS + 1, WALL_MS] {
+        let newer = Identity { complete_since_ms, ..member() };
         for left_calls in [true, false] {
             let mut left = store_with(1, &values("old", 300));
             let mut fresh = store_with(2, &[since("new")]);
@@ -805,14 +805,17 @@ fn who_came_after_the_cut_cannot_say_what_was_deleted_before() {
             assert_eq!(contents(&left), contents(&fresh));
             // Neither of them can say from now on what was there before the newer one came.
             assert_eq!(
-                (outcome.initiator.since_ms, outcome.responder.since_ms),
-                (since_ms, since_ms)
+                (outcome.initiator.complete_since_ms, outcome.responder.complete_since_ms),
+                (complete_since_ms, complete_since_ms)
             );
         }
         let mut left = store_with(1, &[before("old")]);
         let mut responder = Exchange::respond(cut_off_since(ISOLATED_MS));
-        for message in [hello(2), Message::Since(since_ms), Message::Purged(vec![key_hash("old")])]
-        {
+        for message in [
+            hello(2),
+            Message::CompleteSince(complete_since_ms),
+            Message::Purged(vec![key_hash("old")]),
+        ] {
             assert_eq!(responder.receive(&mut left, message, WALL_MS), Ok(Next::Listen));
         }
         assert!(left.get("old", WALL_MS).is_some());
@@ -825,20 +828,23 @@ fn knowledge_goes_back_as_far_as_that_of_the_node_that_one_has_caught_up_with() 
         let mut ours = store_with(1, &[since("ours")]);
         let mut theirs = store_with(2, &[since("theirs")]);
         let outcome = exchange_as((&mut ours, we), (&mut theirs, they), WALL_MS);
-        (outcome.initiator.since_ms, outcome.responder.since_ms)
+        (outcome.initiator.complete_since_ms, outcome.responder.complete_since_ms)
     };
-    let old = Identity { since_ms: 5, ..member() };
-    let newcomer = Identity { since_ms: WALL_MS - 1, ..cut_off_since(0) };
+    let old = Identity { complete_since_ms: 5, ..member() };
+    let newcomer = Identity { complete_since_ms: WALL_MS - 1, ..cut_off_since(0) };
     assert_eq!(met(newcomer.clone(), old.clone()), (5, 5));
     assert_eq!(met(old.clone(), newcomer.clone()), (5, 5));
     // Of two that were isolated neither can say what there was meanwhile.
     assert_eq!(met(newcomer, cut_off_since(ISOLATED_MS)), (WALL_MS, WALL_MS));
     assert_eq!(met(member(), old.clone()), (0, 5));
     // Where the one that was there has no turn to say so, nothing is claimed.
-    let newcomer = Identity { since_ms: WALL_MS - 1, ..cut_off_since(0) };
+    let newcomer = Identity { complete_since_ms: WALL_MS - 1, ..cut_off_since(0) };
     let (mut ours, mut theirs) = (store(1), store(2));
     let outcome = exchange_as((&mut ours, old), (&mut theirs, newcomer), WALL_MS);
-    assert_eq!((outcome.initiator.since_ms, outcome.responder.since_ms), (5, WALL_MS));
+    assert_eq!(
+        (outcome.initiator.complete_since_ms, outcome.responder.complete_since_ms),
+        (5, WALL_MS)
+    );
 }
 
 #[test]
@@ -847,7 +853,7 @@ fn what_was_written_since_the_cut_is_not_gone_whatever_the_peer_says() {
     let mut responder = Exchange::respond(cut_off_since(ISOLATED_MS));
     let mut gone = vec![key_hash("old"), key_hash("new")];
     gone.sort_unstable();
-    for message in [hello(2), Message::Since(ISOLATED_MS), Message::Purged(gone)] {
+    for message in [hello(2), Message::CompleteSince(ISOLATED_MS), Message::Purged(gone)] {
         assert_eq!(responder.receive(&mut ours, message, WALL_MS), Ok(Next::Listen));
     }
     assert_eq!(

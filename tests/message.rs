@@ -53,7 +53,7 @@ fn any_message() -> impl Strategy<Value = Message> {
     prop_oneof![
         any_hello().prop_map(Message::Hello),
         (0..END_OF_TIME_MS).prop_map(Message::Isolated),
-        (0..END_OF_TIME_MS).prop_map(Message::Since),
+        (0..END_OF_TIME_MS).prop_map(Message::CompleteSince),
         (0..RELAY_TREES as u8, any::<u32>())
             .prop_map(|(tree, size)| Message::Relay(Subtree { tree, size })),
         items_in(Prefix::ROOT).prop_map(Message::RecentUpdates),
@@ -210,7 +210,7 @@ fn the_written_text_is_pinned() {
     let pins: [(Message, &[u8]); 27] = [
         (Message::Hello(hello), b"hello 1 default 1a2b3c4d 019abcdef012 3 00d5a6a1b2c3d4e5\n"),
         (Message::Isolated(0), b"cut 000000000000\n"),
-        (Message::Since(0x019a_bcde_f012), b"since 019abcdef012\n"),
+        (Message::CompleteSince(0x019a_bcde_f012), b"since 019abcdef012\n"),
         (Message::Isolated(0x019a_bcde_f012), b"cut 019abcdef012\n"),
         (Message::Relay(Subtree { tree: 1, size: 48 }), b"tell 1 48\n"),
         (Message::RecentUpdates(vec![]), b"hot\n"),

@@ -30,7 +30,11 @@ impl Scene {
 
     fn identity(&self) -> Identity {
         let isolated_since_ms = self.we_were_cut_off.then_some(WALL_MS - 3_600_000);
-        Identity { cluster: "default".into(), since_ms: WALL_MS - 7_200_000, isolated_since_ms }
+        Identity {
+            cluster: "default".into(),
+            complete_since_ms: WALL_MS - 7_200_000,
+            isolated_since_ms,
+        }
     }
 
     fn store(&self, node: u32) -> Store {
@@ -147,7 +151,8 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// An exchange of two that keep to the protocol: after it, each has what the other had.
 fn honest(initiator: &mut Store, responder: &mut Store) {
-    let me = || Identity { cluster: "default".into(), since_ms: 0, isolated_since_ms: None };
+    let me =
+        || Identity { cluster: "default".into(), complete_since_ms: 0, isolated_since_ms: None };
     let mut asking = Exchange::initiate(me(), initiator, WALL_MS, None);
     let mut answering = Exchange::respond(me());
     loop {

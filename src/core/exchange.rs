@@ -35,8 +35,8 @@ pub struct Identity {
     /// The name that both sides must share.
     pub cluster: Box<str>,
     /// Since when it has known all that its cluster had, in Unix milliseconds; see
-    /// [`Summary::since_ms`]. At first its own start.
-    pub since_ms: u64,
+    /// [`Summary::complete_since_ms`]. At first its own start.
+    pub complete_since_ms: u64,
     /// Since when it has had no peer, if that is longer than half the tombstones' time; 0 for never
     /// yet.
     pub isolated_since_ms: Option<u64>,
@@ -66,7 +66,7 @@ pub struct Summary {
     /// Once it is complete: since when we have known all that our cluster had. That ends when we
     /// are isolated, and goes back again as far as the knowledge of the node with which we catch up;
     /// but two that were both cut off know only what they have from now on.
-    pub since_ms: u64,
+    pub complete_since_ms: u64,
     /// The part of a relay tree that the initiator has handed over.
     pub subtree: Option<Subtree>,
     /// Whether it ran to its end with nothing left over, so that each side has what the other had.
@@ -117,9 +117,9 @@ pub struct Exchange {
     peer_root: Option<u64>,
     /// What the recent-update list explains of the difference between the roots.
     explained: u64,
-    peer_since_ms: Option<u64>,
+    peer_complete_since_ms: Option<u64>,
     peer_isolated_since_ms: Option<u64>,
-    has_said_since: bool,
+    has_said_complete_since: bool,
     /// The items of the shard that was looked at last: questions come shard by shard.
     grouped: Option<(usize, Vec<Item>)>,
     /// Where the last question of this turn ended; they come in ascending order.
@@ -180,9 +180,9 @@ impl Exchange {
             salt: 0,
             peer_root: None,
             explained: 0,
-            peer_since_ms: None,
+            peer_complete_since_ms: None,
             peer_isolated_since_ms: None,
-            has_said_since: false,
+            has_said_complete_since: false,
             grouped: None,
             asked_up_to: None,
             out: Vec::new(),
@@ -215,10 +215,10 @@ impl Exchange {
             Message::Refuse(refusal) => return Err(refusal),
             Message::Hello(hello) if !greeted => self.greet(store, &hello, wall_ms)?,
             _ if !greeted => return Err(Refusal::Grammar),
-            Message::Since(ms) => self.peer_since_ms = Some(ms),
+            Message::CompleteSince(ms) => self.peer_complete_since_ms = Some(ms),
             Message::Isolated(ms) => {
                 self.peer_isolated_since_ms = Some(ms);
-                self.say_since();
+                self.say_complete_since();
             }
             Message::Relay(subtree) => self.summary.subtree = Some(subtree),
             Message::RecentUpdates(items) => {
@@ -299,10 +299,10 @@ impl Exchange {
         self.summary.confirmed =
             self.summary.complete && (self.role == Role::Initiator || self.summary.sent == 0);
         let both_are_isolated = self.peer_isolated_since_ms.is_some();
-        self.summary.since_ms = match self.me.isolated_since_ms {
-            None => self.me.since_ms,
+        self.summary.complete_since_ms = match self.me.isolated_since_ms {
+            None => self.me.complete_since_ms,
             Some(_) if both_are_isolated => self.summary.began_ms,
-            Some(_) => self.peer_since_ms.unwrap_or(self.summary.began_ms),
+            Some(_) => self.peer_complete_since_ms.unwrap_or(self.summary.began_ms),
         };
     }
 
@@ -482,7 +482,9 @@ impl Exchange {
     fn forget_before_ms(&self) -> Option<u64> {
         let was_there = |&isolated_since_ms: &u64| {
             self.peer_isolated_since_ms.is_none()
-                && self.peer_since_ms.is_some_and(|since_ms| since_ms <= isolated_since_ms)
+                && self
+                    .peer_complete_since_ms
+                    .is_some_and(|complete_since_ms| complete_since_ms <= isolated_since_ms)
         };
         self.me.isolated_since_ms.filter(was_there)
     }
@@ -491,7 +493,7 @@ impl Exchange {
     /// was deleted.
     fn prune_before_ms(&self) -> Option<u64> {
         let was_there = |&isolated_since_ms: &u64| {
-            self.me.isolated_since_ms.is_none() && self.me.since_ms <= isolated_since_ms
+            self.me.isolated_since_ms.is_none() && self.me.complete_since_ms <= isolated_since_ms
         };
         self.peer_isolated_since_ms.filter(was_there)
     }
@@ -550,14 +552,14 @@ impl Exchange {
 
     fn say_isolated(&mut self) {
         if let Some(ms) = self.me.isolated_since_ms {
-            self.say_since();
+            self.say_complete_since();
             self.say(Message::Isolated(ms));
         }
     }
 
-    fn say_since(&mut self) {
-        if !std::mem::replace(&mut self.has_said_since, true) {
-            self.say(Message::Since(self.me.since_ms));
+    fn say_complete_since(&mut self) {
+        if !std::mem::replace(&mut self.has_said_complete_since, true) {
+            self.say(Message::CompleteSince(self.me.complete_since_ms));
         }
     }
 

@@ -55,7 +55,7 @@ pub enum Message {
     Hello(Hello),
     /// `since MS`: since then the sender has known all that its cluster had. Said by both if one of
     /// them is isolated.
-    Since(u64),
+    CompleteSince(u64),
     /// `cut MS`: the sender has had no peer since then, for longer than half the tombstones' time.
     Isolated(u64),
     /// `tell TREE SIZE`: the initiator hands over a part of a relay tree.
@@ -182,7 +182,7 @@ impl Message {
                         .ok_or(ReadError::Grammar("hello 1 CLUSTER NODE CLOCK COUNT ROOT"))?,
                 )
             }
-            "since" => Self::Since(words.ms().ok_or(ReadError::Grammar("since MS"))?),
+            "since" => Self::CompleteSince(words.ms().ok_or(ReadError::Grammar("since MS"))?),
             "cut" => Self::Isolated(words.ms().ok_or(ReadError::Grammar("cut MS"))?),
             "tell" => Self::Relay(words.subtree().ok_or(ReadError::Grammar("tell TREE SIZE"))?),
             "hot" => Self::RecentUpdates(
@@ -252,7 +252,7 @@ impl Message {
                     hello.cluster, hello.node, hello.clock_ms, hello.count, hello.root
                 ),
             ),
-            Self::Since(ms) => emit(out, format_args!("since {ms:012x}\n")),
+            Self::CompleteSince(ms) => emit(out, format_args!("since {ms:012x}\n")),
             Self::Isolated(ms) => emit(out, format_args!("cut {ms:012x}\n")),
             Self::Relay(subtree) => {
                 emit(out, format_args!("tell {} {}\n", subtree.tree, subtree.size))

@@ -64,8 +64,8 @@ pub struct Node {
     started_at: SystemTime,
     /// When it last met a peer, in Unix milliseconds; 0 for never.
     last_met_ms: AtomicU64,
-    /// See [`Identity::since_ms`].
-    since_ms: AtomicU64,
+    /// See [`Identity::complete_since_ms`].
+    complete_since_ms: AtomicU64,
     caught_up: AtomicBool,
     leaving: AtomicBool,
     roster: Mutex<Roster>,
@@ -96,7 +96,7 @@ impl Node {
             started: Instant::now(),
             started_at: SystemTime::now(),
             last_met_ms: AtomicU64::new(0),
-            since_ms: AtomicU64::new(wall_ms()),
+            complete_since_ms: AtomicU64::new(wall_ms()),
             caught_up: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             roster: Mutex::default(),
@@ -174,7 +174,7 @@ impl Node {
         let tombstone_ttl_ms = self.config.tombstone_ttl.as_millis() as u64;
         Identity {
             cluster: self.config.cluster.clone(),
-            since_ms: self.since_ms.load(Relaxed),
+            complete_since_ms: self.complete_since_ms.load(Relaxed),
             isolated_since_ms: isolated_since(last_met_ms, wall_ms(), tombstone_ttl_ms),
         }
     }
@@ -206,7 +206,7 @@ impl Node {
         }
         if summary.complete {
             self.last_met_ms.store(summary.began_ms.max(1), Relaxed);
-            self.since_ms.store(summary.since_ms, Relaxed);
+            self.complete_since_ms.store(summary.complete_since_ms, Relaxed);
             self.catch_up("an exchange with a peer is complete");
         }
     }

@@ -67,7 +67,7 @@ pub struct Node {
     /// When it last met a peer, by its own clock.
     pub(super) last_met_ms: Option<u64>,
     /// Since when it has known all that its cluster had, by the clock that said so.
-    pub(super) since_ms: u64,
+    pub(super) complete_since_ms: u64,
     /// What the gossip thread has still to be told.
     pub(super) inbox: VecDeque<Told>,
     /// Whether the inbox holds word of a write.
@@ -109,7 +109,7 @@ impl Node {
             scheduler,
             started_us: now_us,
             last_met_ms: None,
-            since_ms: BEGIN_MS + now_us / 1000,
+            complete_since_ms: BEGIN_MS + now_us / 1000,
             inbox: VecDeque::new(),
             wrote: false,
             calling: None,
@@ -197,7 +197,11 @@ impl Simulator {
         let wall_ms = it.wall.ms(self.now_us);
         let isolated_since_ms =
             isolated_since(it.last_met_ms, wall_ms, self.settings.tombstone_ttl_ms);
-        Identity { cluster: "simulated".into(), since_ms: it.since_ms, isolated_since_ms }
+        Identity {
+            cluster: "simulated".into(),
+            complete_since_ms: it.complete_since_ms,
+            isolated_since_ms,
+        }
     }
 
     /// An exchange has run to its end on this side. Word of news is left in the inbox.
@@ -209,7 +213,7 @@ impl Simulator {
         }
         if summary.complete {
             it.last_met_ms = Some(summary.began_ms.max(1));
-            it.since_ms = summary.since_ms;
+            it.complete_since_ms = summary.complete_since_ms;
         }
     }
 }

@@ -29,7 +29,7 @@ pub fn fixed_seed(cases: u32) -> Config {
 
 /// A member of the tests' cluster that has always been there and was never cut off.
 pub fn member() -> Identity {
-    Identity { cluster: "default".into(), since_ms: 0, isolated_since_ms: None }
+    Identity { cluster: "default".into(), complete_since_ms: 0, isolated_since_ms: None }
 }
 
 /// A member that has had no peer since `ms`.
