@@ -136,8 +136,8 @@ impl Pair {
         assert_eq!((outcome.initiator.sent + outcome.responder.sent) as usize, differences);
         if change == Change::New {
             for key in &keys {
-                self.initiator.forget(key);
-                self.responder.forget(key);
+                self.initiator.purge(key);
+                self.responder.purge(key);
             }
         }
         outcome

@@ -800,7 +800,7 @@ fn who_came_after_the_cut_cannot_say_what_was_deleted_before() {
                 true => exchange_as(ours, theirs, WALL_MS),
                 false => exchange_as(theirs, ours, WALL_MS),
             };
-            assert_eq!(outcome.initiator.forgotten + outcome.responder.forgotten, 0);
+            assert_eq!(outcome.initiator.purged + outcome.responder.purged, 0);
             assert_eq!(contents(&left).len(), 301);
             assert_eq!(contents(&left), contents(&fresh));
             // Neither of them can say from now on what was there before the newer one came.
@@ -860,7 +860,7 @@ fn what_was_written_since_the_cut_is_not_gone_whatever_the_peer_says() {
         (ours.get("old", WALL_MS), ours.get("new", WALL_MS)),
         (None, Some(&b"since the isolation"[..]))
     );
-    assert_eq!(responder.summary().forgotten, 1);
+    assert_eq!(responder.summary().purged, 1);
     assert_in_step(&ours);
 }
 

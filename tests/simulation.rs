@@ -122,7 +122,7 @@ fn an_isolated_node_brings_no_deleted_key_back_and_keeps_its_own_writes() {
         simulator.settings.fail = 0.3;
         simulator.heal();
         assert!(simulator.run_until_equal(90 * SECOND_US), "seed {seed}: no agreement");
-        assert!(simulator.counters.forgotten >= 50);
+        assert!(simulator.counters.purged >= 50);
         for node in simulator.live() {
             let store = &simulator.nodes[node].store;
             let value = |key: &str| store.entry(key).and_then(Entry::value);
@@ -200,12 +200,12 @@ enum Clocks {
 /// - At all times each entry is what was written with its version or, once it has expired by the
 ///   time of a node that had it, a tombstone of the same version; a node gives out no value that
 ///   has expired by its own.
-/// - If no clock is mad (off by ten years), no tombstone is forgotten within the day that it is
+/// - If no clock is mad (off by ten years), no tombstone is purged within the day that it is
 ///   kept, and what is to last for hours is there on all nodes.
 /// - Once all is over that is to expire, no key that was deleted or has expired has a value
 ///   anywhere, and all nodes show the same.
 ///
-/// If a clock is mad, a tombstone that only its node had may be forgotten at once, and an older
+/// If a clock is mad, a tombstone that only its node had may be purged at once, and an older
 /// value come back, the same one for all. What that node wrote to expire in ten years, before it
 /// had heard of another clock, may have a value on some nodes and none on others. In a cluster of
 /// two where one is ten years behind, nothing is demanded of what expires but equal digests.
@@ -273,7 +273,7 @@ fn small_cluster(seed: u64, tally: &mut BTreeMap<&'static str, u64>) {
         simulator.check_stores();
         let is_mad = matches!(clocks, Clocks::Ahead | Clocks::Behind);
         let counters = &simulator.counters;
-        assert!(is_mad || counters.collected == 0, "forgotten within a day");
+        assert!(is_mad || counters.collected == 0, "purged within a day");
         let expired = counters.expired + counters.expired_on_the_way;
         assert!(is_mad || !lasts_long || expired == 0, "what lasts for hours is gone");
     }
@@ -286,7 +286,7 @@ fn small_cluster(seed: u64, tally: &mut BTreeMap<&'static str, u64>) {
         ("a clock ten years ahead", u64::from(clocks == Clocks::Ahead)),
         ("a clock ten years behind", u64::from(clocks == Clocks::Behind)),
         ("values that last for hours", if lasts_long { counters.expiring } else { 0 }),
-        ("tombstones forgotten under mad clocks", counters.collected),
+        ("tombstones purged under mad clocks", counters.collected),
     ]) {
         *tally.entry(name).or_default() += count;
     }

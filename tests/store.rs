@@ -479,7 +479,7 @@ proptest! {
                 }
                 Operation::Forget(key) => {
                     let key = format!("key-{key}");
-                    store.forget(&key);
+                    store.purge(&key);
                     model.entries.remove(&*key);
                 }
                 Operation::Collect => prop_assert_eq!(store.collect(wall_ms), model.collect()),

@@ -125,7 +125,7 @@ fn reordered(run: &mut Run) -> Result<Proof, Trouble> {
 fn all_alone(run: &mut Run) -> Result<Proof, Trouble> {
     run.time = run.time.max(SHORT_MEMORY / 2 + Duration::from_secs(1));
     let counts = cut(run, |_, _| false)?;
-    let forgotten: u64 = run.cluster.nodes.iter().map(|node| node.count("nEntriesForgotten")).sum();
+    let purged: u64 = run.cluster.nodes.iter().map(|node| node.count("nEntriesPurged")).sum();
     let (dropped, seconds) = (counts.cut, run.time.as_secs());
-    Ok(format!("{dropped} packets dropped in {seconds} s; {forgotten} entries forgotten by then"))
+    Ok(format!("{dropped} packets dropped in {seconds} s; {purged} entries purged by then"))
 }

@@ -29,7 +29,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "sigstop-long",
-        about: "a node is halted until the others have forgotten their deletions",
+        about: "a node is halted until the others have purged their deletions",
         is_cheap: true,
         setup: Setup::Forgetful,
         run: sigstop_long,
@@ -93,7 +93,7 @@ fn sigstop(run: &mut Run) -> Result<Proof, Trouble> {
     ))
 }
 
-/// Deletes a value at one node while another is halted, until the deletion itself is forgotten.
+/// Deletes a value at one node while another is halted, until the deletion itself is purged.
 fn sigstop_long(run: &mut Run) -> Result<Proof, Trouble> {
     let halted = run.cluster.nodes.len() - 1;
     let common = run.loads[0].common.clone();
@@ -126,13 +126,13 @@ fn sigstop_long(run: &mut Run) -> Result<Proof, Trouble> {
     halt(run, halted, SHORT_MEMORY + Duration::from_secs(3))?;
     let forgot =
         run.cluster.wait("the node has met the others", Duration::from_secs(10), |cluster| {
-            let forgotten = cluster.nodes[halted].count("nEntriesForgotten");
-            ensure(!deletes || forgotten > 0, || "it has forgotten nothing".into())
+            let purged = cluster.nodes[halted].count("nEntriesPurged");
+            ensure(!deletes || purged > 0, || "it has purged nothing".into())
         })?;
     let (seconds, moment) = (SHORT_MEMORY.as_secs() + 3, forgot.as_secs_f64());
-    let forgotten = run.cluster.nodes[halted].count("nEntriesForgotten");
+    let purged = run.cluster.nodes[halted].count("nEntriesPurged");
     Ok(format!(
-        "node {halted} in state T for {seconds} s; tombstones elsewhere {before} then {after}; it forgot {forgotten} entries within {moment:.1} s"
+        "node {halted} in state T for {seconds} s; tombstones elsewhere {before} then {after}; it forgot {purged} entries within {moment:.1} s"
     ))
 }
 

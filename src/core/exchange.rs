@@ -80,8 +80,8 @@ pub struct Summary {
     pub sent: u64,
     /// Records received that were fresher than ours.
     pub taken: u64,
-    /// Entries forgotten because they were deleted while we were isolated.
-    pub forgotten: u64,
+    /// Entries purged because they were deleted while we were isolated.
+    pub purged: u64,
 }
 
 /// A turn to send.
@@ -237,7 +237,7 @@ impl Exchange {
                     .iter()
                     .map(|&hash| ToSend { bucket: Prefix::leaf(hash), peer_lacks_key: false }),
             ),
-            Message::Purged(hashes) => self.forget(store, &hashes),
+            Message::Purged(hashes) => self.purge(store, &hashes),
             Message::Record(record) => {
                 if store.merge(record, wall_ms) == Merged::Taken {
                     self.summary.taken += 1;
@@ -385,7 +385,7 @@ impl Exchange {
             if their_best > our_best {
                 let is_purged = |item: &Item| {
                     ours.is_empty()
-                        && self.prune_before_ms().is_some_and(|ms| item.version.ms() < ms)
+                        && self.peer_purges_before_ms().is_some_and(|ms| item.version.ms() < ms)
                 };
                 if their_best.is_some_and(is_purged) {
                     self.purged.push(hash);
@@ -444,12 +444,12 @@ impl Exchange {
             let after = to_send.partition_point(|to_send| to_send.bucket.first() <= hash);
             to_send[..after].last().filter(|to_send| to_send.bucket.contains(hash))
         };
-        let forget_before_ms = self.forget_before_ms();
-        let mut forgotten: Vec<Box<str>> = Vec::new();
+        let purge_before_ms = self.purge_before_ms();
+        let mut purged: Vec<Box<str>> = Vec::new();
         for (hash, key, entry) in store.entries(shard, |hash| to_send_of(hash).is_some()) {
             let peer_lacks_key = to_send_of(hash).is_some_and(|to_send| to_send.peer_lacks_key);
-            if peer_lacks_key && forget_before_ms.is_some_and(|ms| entry.version.ms() < ms) {
-                forgotten.push(key.into());
+            if peer_lacks_key && purge_before_ms.is_some_and(|ms| entry.version.ms() < ms) {
+                purged.push(key.into());
             } else if self.out.len() >= FULL_TURN_BYTES {
                 self.leave_out();
                 break;
@@ -458,13 +458,13 @@ impl Exchange {
                 self.summary.sent += 1;
             }
         }
-        self.summary.forgotten += forgotten.len() as u64;
-        forgotten.iter().for_each(|key| store.forget(key));
+        self.summary.purged += purged.len() as u64;
+        purged.iter().for_each(|key| store.purge(key));
     }
 
-    /// Forgets what the other side says was deleted while we were isolated.
-    fn forget(&mut self, store: &mut Store, hashes: &[u64]) {
-        let Some(before_ms) = self.forget_before_ms() else { return };
+    /// Purges what the other side says was deleted while we were isolated.
+    fn purge(&mut self, store: &mut Store, hashes: &[u64]) {
+        let Some(before_ms) = self.purge_before_ms() else { return };
         for &purged in hashes {
             let keys: Vec<Box<str>> = store
                 .entries(shard_of(purged), |hash| hash == purged)
@@ -472,14 +472,14 @@ impl Exchange {
                 .filter(|(_, _, entry)| entry.version.ms() < before_ms)
                 .map(|(_, key, _)| key.into())
                 .collect();
-            self.summary.forgotten += keys.len() as u64;
-            keys.iter().for_each(|key| store.forget(key));
+            self.summary.purged += keys.len() as u64;
+            keys.iter().for_each(|key| store.purge(key));
         }
     }
 
     /// If we were isolated, and the other was there before and was not: what it lacks of before then
     /// was deleted.
-    fn forget_before_ms(&self) -> Option<u64> {
+    fn purge_before_ms(&self) -> Option<u64> {
         let was_there = |&isolated_since_ms: &u64| {
             self.peer_isolated_since_ms.is_none()
                 && self
@@ -491,7 +491,7 @@ impl Exchange {
 
     /// If the other was isolated, and we were there before and were not: what we lack of before then
     /// was deleted.
-    fn prune_before_ms(&self) -> Option<u64> {
+    fn peer_purges_before_ms(&self) -> Option<u64> {
         let was_there = |&isolated_since_ms: &u64| {
             self.me.isolated_since_ms.is_none() && self.me.complete_since_ms <= isolated_since_ms
         };

@@ -549,7 +549,7 @@ impl<P> RelayTree<P> {
 /// Since when a node counts as isolated, if it does: it last met a peer at `last_met_ms`, and that
 /// is longer ago than half the tombstones' time; 0 if it never met one.
 ///
-/// Deletions that it missed may be forgotten by the others before it meets them again. A clock that
+/// Deletions that it missed may be purged by the others before it meets them again. A clock that
 /// was set back isolates nobody.
 pub fn isolated_since(
     last_met_ms: Option<u64>,

@@ -45,7 +45,7 @@ pub const MAX_COLLECTED_AT_ONCE: usize = 1_000;
 pub struct Limits {
     /// Local writes beyond this are refused; merges never are, or replicas would differ for good.
     pub max_store_bytes: u64,
-    /// A tombstone is forgotten this long after its deletion, by the middle one of the clocks that
+    /// A tombstone is purged this long after its deletion, by the middle one of the clocks that
     /// the node has heard of.
     pub tombstone_ttl_ms: u64,
 }
@@ -117,7 +117,7 @@ pub struct Store {
     bytes: u64,
     /// Entries that are no tombstones.
     live: usize,
-    /// When values expire and tombstones are forgotten: the next one first.
+    /// When values expire and tombstones are purged: the next one first.
     due: BTreeSet<(u64, Box<str>)>,
     changes: Changes,
     /// The latest changes, at most [`MAX_RECENT_UPDATES`], the oldest first.
@@ -250,7 +250,7 @@ impl Store {
             entry = Entry::tombstone(entry.version);
         }
         let is_outdated =
-            entry.is_tombstone() && forget_after_ms(entry.version, &self.limits) < now_ms;
+            entry.is_tombstone() && purge_after_ms(entry.version, &self.limits) < now_ms;
         let merged = self.update(&key, |current, _, _| match current {
             Some(ours) if ours.version >= entry.version => Err(Merged::Known),
             None if is_outdated => Err(Merged::Outdated),
@@ -259,10 +259,10 @@ impl Store {
         merged.map_or_else(|left| left, |_| Merged::Taken)
     }
 
-    /// Forgets an entry altogether, as if it had never been here.
+    /// Purges an entry altogether, as if it had never been here.
     ///
     /// Only for a node that was isolated for so long that the others have collected the tombstone.
-    pub fn forget(&mut self, key: &str) {
+    pub fn purge(&mut self, key: &str) {
         let hash = key_hash(key);
         let shard = shard_of(hash);
         if let Some((key, entry)) = self.shards[shard].remove_entry(key) {
@@ -278,7 +278,7 @@ impl Store {
         }
     }
 
-    /// Turns expired values into tombstones and forgets tombstones past their time, at most
+    /// Turns expired values into tombstones and purges tombstones past their time, at most
     /// [`MAX_COLLECTED_AT_ONCE`] together; returns how many.
     pub fn collect(&mut self, wall_ms: u64) -> usize {
         self.read_clocks(wall_ms);
@@ -296,7 +296,7 @@ impl Store {
                     let tombstone = Entry::tombstone(version);
                     let _ = self.update(&key, |_, _, _| Ok::<_, ()>(tombstone));
                 }
-                None => self.forget(&key),
+                None => self.purge(&key),
             }
             collected += 1;
         }
@@ -335,7 +335,7 @@ impl Store {
     }
 
     /// The time by the middle one of the clocks that we have heard of, ours included: the time at
-    /// which values expire and tombstones are forgotten.
+    /// which values expire and tombstones are purged.
     ///
     /// A node whose own clock is off would hide at once what all others show, or collect what they
     /// keep, and never have the same as they.
@@ -345,7 +345,7 @@ impl Store {
 
     /// Puts in a key's place what `decide` makes of what is there, of the clock and of the bytes
     /// stored so far, and keeps all that is derived up to date; gives the new version and the old
-    /// entry. All changes but forgetting go through here, and look the key up once.
+    /// entry. All changes but purging go through here, and look the key up once.
     fn update<E>(
         &mut self,
         key: &str,
@@ -515,15 +515,15 @@ fn has_value(entry: &Entry, now_ms: u64) -> bool {
     !entry.is_tombstone() && entry.expires_ms().is_none_or(|expires_ms| now_ms < expires_ms)
 }
 
-/// After which time a tombstone is forgotten, or not even taken.
-fn forget_after_ms(version: Version, limits: &Limits) -> u64 {
+/// After which time a tombstone is purged, or not even taken.
+fn purge_after_ms(version: Version, limits: &Limits) -> u64 {
     version.ms().saturating_add(limits.tombstone_ttl_ms)
 }
 
 /// After which time something has to be done about an entry, if ever.
 fn due_ms(entry: &Entry, limits: &Limits) -> Option<u64> {
     if entry.is_tombstone() {
-        return Some(forget_after_ms(entry.version, limits));
+        return Some(purge_after_ms(entry.version, limits));
     }
     // A value is gone at the very millisecond of its expiry.
     entry.expires_ms().map(|expires_ms| expires_ms.saturating_sub(1))

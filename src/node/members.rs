@@ -84,7 +84,7 @@ impl Roster {
         if let Some(place) = address.and_then(|address| self.place(address)) {
             place.node = Some(node);
         }
-        let agreed = summary.complete && summary.sent + summary.taken + summary.forgotten == 0;
+        let agreed = summary.complete && summary.sent + summary.taken + summary.purged == 0;
         let clock_offset_ms = summary.clock_offset_ms;
         let confirmed = if summary.confirmed { summary.writes } else { 0 };
         let meeting = Meeting { node, at: Instant::now(), agreed, confirmed, clock_offset_ms };

@@ -188,7 +188,7 @@ impl Node {
         }
         self.metrics.add(Counter::RecordsSent, summary.sent);
         self.metrics.add(Counter::RecordsTaken, summary.taken);
-        self.metrics.add(Counter::EntriesForgotten, summary.forgotten);
+        self.metrics.add(Counter::EntriesPurged, summary.purged);
         if let Some(offset_ms) = summary.clock_offset_ms {
             if offset_ms.unsigned_abs() >= CLOCK_WARNING_MS {
                 self.metrics.count(Counter::ClocksOff);

@@ -152,8 +152,8 @@ pub struct Counters {
     pub expired_on_the_way: u64,
     /// Tombstones collected.
     pub collected: u64,
-    /// Entries forgotten since they were deleted while their holder was isolated.
-    pub forgotten: u64,
+    /// Entries purged since they were deleted while their holder was isolated.
+    pub purged: u64,
     /// Restarts with an empty store, at the old address.
     pub restarts: u64,
     /// Pods that went, with another in their stead at a new address.

@@ -19,7 +19,7 @@ pub struct Oracle {
     /// What a node has made a tombstone of, rightly by its own clocks. Who had not heard of it
     /// takes the tombstone, be it early by its own.
     expired: BTreeSet<(String, Version)>,
-    /// The tombstones that a node has forgotten, rightly by its own clocks.
+    /// The tombstones that a node has purged, rightly by its own clocks.
     collected: BTreeSet<(String, Version)>,
 }
 
@@ -71,7 +71,7 @@ impl Oracle {
 }
 
 impl Simulator {
-    /// The highest version of each key that any living node has and has not forgotten.
+    /// The highest version of each key that any living node has and has not purged.
     pub fn expected(&self) -> BTreeMap<String, Version> {
         let mut expected = BTreeMap::new();
         for node in self.live() {
@@ -100,7 +100,7 @@ impl Simulator {
     }
 
     /// All agree, and nothing of what they had `before` is lost but tombstones that a node has
-    /// forgotten: those, it may be, to an older version.
+    /// purged: those, it may be, to an older version.
     pub fn check_kept(&self, before: &BTreeMap<String, Version>) {
         let after = self.expected();
         self.check_all_hold(&after);
@@ -148,7 +148,7 @@ impl Simulator {
     }
 
     /// After something was collected: only values past their time became tombstones, and only
-    /// tombstones past theirs were forgotten.
+    /// tombstones past theirs were purged.
     pub(super) fn check_collected(&mut self, node: usize, collected: usize) {
         let now_ms = self.nodes[node].store.now_ms(self.wall_ms(node));
         let it = &mut self.nodes[node];
@@ -171,7 +171,7 @@ impl Simulator {
             }
             if entry.is_none() {
                 let until_ms = version.ms() + self.settings.tombstone_ttl_ms;
-                assert!(until_ms < now_ms, "node {node}, {key} {version}: forgotten too early");
+                assert!(until_ms < now_ms, "node {node}, {key} {version}: purged too early");
                 counters.collected += 1;
                 oracle.collected.insert((key.clone(), version));
             }
@@ -179,8 +179,8 @@ impl Simulator {
         });
     }
 
-    /// After entries were forgotten for good reason.
-    pub(super) fn forget_held(&mut self, node: usize) {
+    /// After entries were purged for good reason.
+    pub(super) fn drop_held(&mut self, node: usize) {
         let node = &mut self.nodes[node];
         node.held.retain(|key, _| node.store.entry(key).is_some());
     }

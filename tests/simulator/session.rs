@@ -136,9 +136,9 @@ impl Simulator {
         let Some((node, mut exchange)) = self.take_exchange(id, side) else { return };
         let turn = loop {
             self.may_write(node);
-            let forgotten = exchange.summary().forgotten;
+            let purged = exchange.summary().purged;
             let turn = exchange.reply(&mut self.nodes[node].store);
-            self.take_note_of_forgotten(node, exchange.summary().forgotten - forgotten);
+            self.note_purged(node, exchange.summary().purged - purged);
             if let Some(turn) = turn {
                 break turn;
             }
@@ -288,10 +288,10 @@ impl Simulator {
             |key: &str, store: &gossip_sidecar::Store| store.entry(key).map(|entry| entry.version);
         let store = &mut self.nodes[node].store;
         let before = record.as_ref().and_then(|record| version_of(&record.key, store));
-        let forgotten = exchange.summary().forgotten;
+        let purged = exchange.summary().purged;
         let next = exchange.receive(store, message, wall_ms);
         let after = record.as_ref().and_then(|record| version_of(&record.key, store));
-        self.take_note_of_forgotten(node, exchange.summary().forgotten - forgotten);
+        self.note_purged(node, exchange.summary().purged - purged);
         if let Some(record) = record {
             let (key, version) = (&record.key, record.entry.version);
             assert_eq!(
@@ -315,10 +315,10 @@ impl Simulator {
         }
     }
 
-    fn take_note_of_forgotten(&mut self, node: usize, forgotten: u64) {
-        if forgotten > 0 {
-            self.counters.forgotten += forgotten;
-            self.forget_held(node);
+    fn note_purged(&mut self, node: usize, purged: u64) {
+        if purged > 0 {
+            self.counters.purged += purged;
+            self.drop_held(node);
         }
     }
 
@@ -340,7 +340,7 @@ impl Simulator {
         }
     }
 
-    /// A side is through. The exchange is forgotten once both are.
+    /// A side is through. The exchange is purged once both are.
     fn close(&mut self, id: u64, side: Side) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let party = session.party(side);
