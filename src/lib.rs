@@ -41,7 +41,7 @@ pub use crate::core::digest::{Digest, FAN_OUT, Item, MAX_DEPTH, Prefix, key_hash
 pub use crate::core::entry::{Entry, Record};
 
 pub use crate::core::store::{
-    DUE_OVERHEAD_BYTES, ENTRY_OVERHEAD_BYTES, Limits, MAX_COLLECTED_AT_ONCE, MAX_RECENT_UPDATES,
+    ENTRY_OVERHEAD_BYTES, EXPIRY_OVERHEAD_BYTES, Limits, MAX_PURGED_AT_ONCE, MAX_RECENT_UPDATES,
     Merged, Put, RECENT_FOR_MS, SHARD_DEPTH, SHARDS, Store, shard_of, shards_of,
 };
 

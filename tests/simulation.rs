@@ -115,7 +115,7 @@ fn an_isolated_node_brings_no_deleted_key_back_and_keeps_its_own_writes() {
         simulator.put(9, "new", b"written while isolated");
         simulator.put(4, "elsewhere", b"written meanwhile");
         simulator.run_for(20 * SECOND_US);
-        assert_eq!(simulator.counters.collected, 9 * 50, "the tombstones are gone");
+        assert_eq!(simulator.counters.tombstones_purged, 9 * 50, "the tombstones are gone");
         assert_eq!(simulator.nodes[9].store.live(), 101);
 
         // Even if exchanges break while it comes back.
@@ -273,7 +273,7 @@ fn small_cluster(seed: u64, tally: &mut BTreeMap<&'static str, u64>) {
         simulator.check_stores();
         let is_mad = matches!(clocks, Clocks::Ahead | Clocks::Behind);
         let counters = &simulator.counters;
-        assert!(is_mad || counters.collected == 0, "purged within a day");
+        assert!(is_mad || counters.tombstones_purged == 0, "purged within a day");
         let expired = counters.expired + counters.expired_on_the_way;
         assert!(is_mad || !lasts_long || expired == 0, "what lasts for hours is gone");
     }
@@ -286,7 +286,7 @@ fn small_cluster(seed: u64, tally: &mut BTreeMap<&'static str, u64>) {
         ("a clock ten years ahead", u64::from(clocks == Clocks::Ahead)),
         ("a clock ten years behind", u64::from(clocks == Clocks::Behind)),
         ("values that last for hours", if lasts_long { counters.expiring } else { 0 }),
-        ("tombstones purged under mad clocks", counters.collected),
+        ("tombstones purged under mad clocks", counters.tombstones_purged),
     ]) {
         *tally.entry(name).or_default() += count;
     }

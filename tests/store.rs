@@ -3,8 +3,8 @@
 mod support;
 
 use gossip_sidecar::{
-    Clock, DUE_OVERHEAD_BYTES, Digest, END_OF_TIME_MS, ENTRY_OVERHEAD_BYTES, Entry, FAN_OUT,
-    Limits, MAX_COLLECTED_AT_ONCE, MAX_RECENT_UPDATES, Merged, Prefix, Put, RECENT_FOR_MS, Record,
+    Clock, Digest, END_OF_TIME_MS, ENTRY_OVERHEAD_BYTES, EXPIRY_OVERHEAD_BYTES, Entry, FAN_OUT,
+    Limits, MAX_PURGED_AT_ONCE, MAX_RECENT_UPDATES, Merged, Prefix, Put, RECENT_FOR_MS, Record,
     SHARD_DEPTH, SHARDS, Store, Version, shard_of, shards_of,
 };
 use proptest::collection::vec;
@@ -147,14 +147,14 @@ fn a_store_above_its_quota_can_be_brought_down() {
 // ---- tombstones ----
 
 #[test]
-fn a_tombstone_is_collected_when_its_time_is_over_and_no_sooner() {
+fn a_tombstone_is_purged_when_its_time_is_over_and_no_sooner() {
     let mut store = store_with_quota(1 << 20);
     let _ = store.put("k", bytes("v"), None, WALL_MS);
     let _ = store.put("stays", bytes("v"), None, WALL_MS);
     let deleted_ms = store.delete("k", WALL_MS).unwrap().ms();
-    assert_eq!(store.collect(deleted_ms + TTL_MS), 0);
+    assert_eq!(store.purge_expired(deleted_ms + TTL_MS), 0);
     assert_eq!(store.tombstones(), 1);
-    assert_eq!(store.collect(deleted_ms + TTL_MS + 1), 1);
+    assert_eq!(store.purge_expired(deleted_ms + TTL_MS + 1), 1);
     assert_eq!((store.tombstones(), store.live()), (0, 1));
     assert!(store.entry("k").is_none());
     assert_eq!(store.get("stays", WALL_MS), Some(&b"v"[..]), "values never expire");
@@ -178,33 +178,33 @@ fn an_expired_tombstone_counts_only_against_a_value() {
     assert_eq!(store.merge(tombstone("k", version), late_ms), Merged::Taken);
     assert_eq!(store.get("k", WALL_MS), None);
     assert_eq!(store.merge(value("k", older, b"v"), late_ms), Merged::Known, "and it keeps it out");
-    assert_eq!(store.collect(late_ms), 1);
+    assert_eq!(store.purge_expired(late_ms), 1);
 }
 
 #[test]
-fn a_tombstone_that_follows_another_in_one_millisecond_is_collected() {
+fn a_tombstone_that_follows_another_in_one_millisecond_is_purged() {
     let mut store = store_with_quota(1 << 20);
     for counter in [1, 2] {
         let later = tombstone("k", Version::new(WALL_MS, counter, 9));
         assert_eq!(store.merge(later, WALL_MS), Merged::Taken);
         assert_in_step(&store);
     }
-    assert_eq!(store.collect(WALL_MS + TTL_MS + 1), 1);
+    assert_eq!(store.purge_expired(WALL_MS + TTL_MS + 1), 1);
     assert_in_step(&store);
 }
 
 #[test]
-fn collecting_takes_so_many_at_a_time_the_oldest_first() {
+fn purging_takes_so_many_at_a_time_the_oldest_first() {
     let mut store = store_with_quota(1 << 30);
-    for index in 0..MAX_COLLECTED_AT_ONCE as u64 + 5 {
+    for index in 0..MAX_PURGED_AT_ONCE as u64 + 5 {
         let version = Version::new(WALL_MS + index, 0, 9);
         let _ = store.merge(tombstone(&format!("key-{index}"), version), WALL_MS);
     }
     let late_ms = WALL_MS + 10 * TTL_MS;
-    assert_eq!(store.collect(late_ms), MAX_COLLECTED_AT_ONCE);
-    assert!(store.entry(&format!("key-{}", MAX_COLLECTED_AT_ONCE - 1)).is_none());
-    assert!(store.entry(&format!("key-{MAX_COLLECTED_AT_ONCE}")).is_some());
-    assert_eq!((store.collect(late_ms), store.collect(late_ms)), (5, 0));
+    assert_eq!(store.purge_expired(late_ms), MAX_PURGED_AT_ONCE);
+    assert!(store.entry(&format!("key-{}", MAX_PURGED_AT_ONCE - 1)).is_none());
+    assert!(store.entry(&format!("key-{MAX_PURGED_AT_ONCE}")).is_some());
+    assert_eq!((store.purge_expired(late_ms), store.purge_expired(late_ms)), (5, 0));
     assert_eq!((store.bytes(), store.root()), (0, Digest::default()));
 }
 
@@ -220,9 +220,9 @@ fn putting_and_deleting_one_key_for_ever_leaves_nothing_behind() {
         assert!(store.delete("k", wall_ms).is_some());
         assert_eq!((store.tombstones(), store.live()), (1, 0));
     }
-    assert_eq!(store.bytes(), ENTRY_OVERHEAD_BYTES + 1 + DUE_OVERHEAD_BYTES + 1);
+    assert_eq!(store.bytes(), ENTRY_OVERHEAD_BYTES + 1 + EXPIRY_OVERHEAD_BYTES + 1);
     let late_ms = WALL_MS + cycles + 2 * TTL_MS;
-    assert_eq!(store.collect(late_ms), 1);
+    assert_eq!(store.purge_expired(late_ms), 1);
     let (contents, root, bytes, live, tombstones, _) = everything(&store);
     let (had, was_root, was_bytes, was_live, were_tombstones, _) = before;
     assert_eq!((contents, root, bytes), (had, was_root, was_bytes));
@@ -366,7 +366,7 @@ impl Model {
                 let bytes = (key.len() + value_bytes) as u64 + ENTRY_OVERHEAD_BYTES;
                 match entry.value().is_some() && entry.expires_ms().is_none() {
                     true => bytes,
-                    false => bytes + key.len() as u64 + DUE_OVERHEAD_BYTES,
+                    false => bytes + key.len() as u64 + EXPIRY_OVERHEAD_BYTES,
                 }
             })
             .sum()
@@ -431,20 +431,20 @@ impl Model {
     }
 
     fn collect(&mut self) -> usize {
-        let mut collected = 0;
+        let mut purged = 0;
         for (key, entry) in self.entries.clone() {
             if !self.has_value(&entry) && entry.value().is_some() {
                 self.entries.insert(key, Entry::tombstone(entry.version));
-                collected += 1;
+                purged += 1;
             }
         }
         for (key, entry) in self.entries.clone() {
             if entry.value().is_none() && self.is_outdated(entry.version) {
                 self.entries.remove(&key);
-                collected += 1;
+                purged += 1;
             }
         }
-        collected
+        purged
     }
 }
 
@@ -482,7 +482,7 @@ proptest! {
                     store.purge(&key);
                     model.entries.remove(&*key);
                 }
-                Operation::Collect => prop_assert_eq!(store.collect(wall_ms), model.collect()),
+                Operation::Collect => prop_assert_eq!(store.purge_expired(wall_ms), model.collect()),
                 Operation::Wait(ms) => model.wall_ms += ms,
             }
             prop_assert_eq!(&contents(&store), &model.entries);

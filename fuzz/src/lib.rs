@@ -1,7 +1,8 @@
 //! What the targets share: how much memory is taken, and what a store must be like at all times.
 
 use gossip_sidecar::{
-    DUE_OVERHEAD_BYTES, Digest, ENTRY_OVERHEAD_BYTES, Entry, Item, Limits, SHARDS, Store, key_hash,
+    Digest, ENTRY_OVERHEAD_BYTES, EXPIRY_OVERHEAD_BYTES, Entry, Item, Limits, SHARDS, Store,
+    key_hash,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
@@ -61,27 +62,27 @@ pub fn contents(store: &Store) -> BTreeMap<Box<str>, Entry> {
 /// Computes all that a store derives from its entries once more, and compares.
 pub fn assert_in_step(store: &Store) {
     let mut root = Digest::default();
-    let (mut bytes, mut live, mut due_in_ms) = (0, 0, None);
+    let (mut bytes, mut live, mut expiry_in_ms) = (0, 0, None);
     let now_ms = store.now_ms(WALL_MS);
     for (key, entry) in contents(store) {
         root.add(Item { hash: key_hash(&key), version: entry.version });
         bytes += key.len() as u64 + ENTRY_OVERHEAD_BYTES;
         bytes += entry.value().map_or(0, |value| value.len() as u64);
         live += usize::from(!entry.is_tombstone());
-        let due_ms = match entry.expires_ms() {
+        let expiry_ms = match entry.expires_ms() {
             // A tombstone is there for the whole of its last millisecond, a value is not.
             None if entry.is_tombstone() => Some(entry.version.ms() + TOMBSTONE_TTL_MS + 1),
             expires_ms => expires_ms.map(|expires_ms| expires_ms.max(1)),
         };
-        if let Some(due_ms) = due_ms {
-            bytes += key.len() as u64 + DUE_OVERHEAD_BYTES;
-            let left_ms = due_ms.saturating_sub(now_ms);
-            due_in_ms = Some(due_in_ms.map_or(left_ms, |least: u64| least.min(left_ms)));
+        if let Some(expiry_ms) = expiry_ms {
+            bytes += key.len() as u64 + EXPIRY_OVERHEAD_BYTES;
+            let left_ms = expiry_ms.saturating_sub(now_ms);
+            expiry_in_ms = Some(expiry_in_ms.map_or(left_ms, |least: u64| least.min(left_ms)));
         }
     }
     assert_eq!(store.root(), root, "digest");
     assert_eq!(store.bytes(), bytes, "bytes");
     assert_eq!(store.live(), live, "live");
     assert_eq!(store.tombstones(), root.count - live, "tombstones");
-    assert_eq!(store.due_in_ms(WALL_MS), due_in_ms, "due");
+    assert_eq!(store.next_expiry_in_ms(WALL_MS), expiry_in_ms, "due");
 }

@@ -2,8 +2,8 @@
 #![no_main]
 
 use gossip_sidecar::{
-    Entry, Exchange, FULL_TURN_BYTES, Identity, MAX_CLOCK_LEAD_MS, MAX_COLLECTED_AT_ONCE,
-    MAX_TURNS, Message, Next, Record, Store, Subtree, Version,
+    Entry, Exchange, FULL_TURN_BYTES, Identity, MAX_CLOCK_LEAD_MS, MAX_PURGED_AT_ONCE, MAX_TURNS,
+    Message, Next, Record, Store, Subtree, Version,
 };
 use gossip_sidecar_fuzz::{WALL_MS, assert_in_step, contents, peak_bytes, store};
 use libfuzzer_sys::fuzz_target;
@@ -143,8 +143,8 @@ fuzz_target!(|bytes: &[u8]| {
         honest(&mut other, &mut ours);
         honest(&mut other, &mut ours);
     }
-    while ours.collect(WALL_MS) == MAX_COLLECTED_AT_ONCE {}
-    let _ = other.collect(WALL_MS);
+    while ours.purge_expired(WALL_MS) == MAX_PURGED_AT_ONCE {}
+    let _ = other.purge_expired(WALL_MS);
     assert_in_step(&ours);
     assert!(records.is_empty() || other.root() == ours.root(), "they are not made equal");
 });

@@ -70,7 +70,7 @@ pub enum Message {
     List(Prefix, Vec<Item>),
     /// `want HASH …`: send me these.
     Want(Vec<u64>),
-    /// `gone HASH …`: these were deleted while you were isolated, and the tombstones collected.
+    /// `gone HASH …`: these were deleted while you were isolated, and the tombstones purged.
     Purged(Vec<u64>),
     /// `put VERSION KEYBYTES VALUEBYTES`, and when it expires if it does, then key and value; or
     /// `del VERSION KEYBYTES`, then the key.

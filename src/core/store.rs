@@ -22,7 +22,7 @@ pub const ENTRY_OVERHEAD_BYTES: u64 = 96;
 
 /// What a tombstone or an expiring entry needs besides, with its key once more: its place in the
 /// order in which they fall due.
-pub const DUE_OVERHEAD_BYTES: u64 = 64;
+pub const EXPIRY_OVERHEAD_BYTES: u64 = 64;
 
 /// How many of the latest changes are offered in a hello before anything is compared.
 pub const MAX_RECENT_UPDATES: usize = 16;
@@ -37,8 +37,8 @@ pub const MAX_CLOCKS: usize = 8;
 /// must not count twice.
 pub const CLOCK_HEARD_FOR_MS: u64 = 30_000;
 
-/// Expired values and tombstones collected in one call at most, which bounds the time the lock is held.
-pub const MAX_COLLECTED_AT_ONCE: usize = 1_000;
+/// Expired values and tombstones purged in one call at most, which bounds the time the lock is held.
+pub const MAX_PURGED_AT_ONCE: usize = 1_000;
 
 /// What one node keeps.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +118,7 @@ pub struct Store {
     /// Entries that are no tombstones.
     live: usize,
     /// When values expire and tombstones are purged: the next one first.
-    due: BTreeSet<(u64, Box<str>)>,
+    expiry_queue: BTreeSet<(u64, Box<str>)>,
     changes: Changes,
     /// The latest changes, at most [`MAX_RECENT_UPDATES`], the oldest first.
     recent: VecDeque<Item>,
@@ -141,7 +141,7 @@ impl Store {
             limits,
             bytes: 0,
             live: 0,
-            due: BTreeSet::new(),
+            expiry_queue: BTreeSet::new(),
             changes: Changes::default(),
             recent: VecDeque::with_capacity(MAX_RECENT_UPDATES),
             writes: 0,
@@ -261,7 +261,7 @@ impl Store {
 
     /// Purges an entry altogether, as if it had never been here.
     ///
-    /// Only for a node that was isolated for so long that the others have collected the tombstone.
+    /// Only for a node that was isolated for so long that the others have purged the tombstone.
     pub fn purge(&mut self, key: &str) {
         let hash = key_hash(key);
         let shard = shard_of(hash);
@@ -272,20 +272,22 @@ impl Store {
                 self.live -= 1;
                 self.changes.note(&key);
             }
-            if let Some(due_ms) = due_ms(&entry, &self.limits) {
-                self.due.remove(&(due_ms, key));
+            if let Some(expiry_ms) = expiry_ms(&entry, &self.limits) {
+                self.expiry_queue.remove(&(expiry_ms, key));
             }
         }
     }
 
     /// Turns expired values into tombstones and purges tombstones past their time, at most
-    /// [`MAX_COLLECTED_AT_ONCE`] together; returns how many.
-    pub fn collect(&mut self, wall_ms: u64) -> usize {
+    /// [`MAX_PURGED_AT_ONCE`] together; returns how many.
+    pub fn purge_expired(&mut self, wall_ms: u64) -> usize {
         self.read_clocks(wall_ms);
         let now_ms = self.now_ms(wall_ms);
-        let mut collected = 0;
-        while collected < MAX_COLLECTED_AT_ONCE {
-            let Some((_, key)) = self.due.first().filter(|(due_ms, _)| *due_ms < now_ms) else {
+        let mut purged = 0;
+        while purged < MAX_PURGED_AT_ONCE {
+            let Some((_, key)) =
+                self.expiry_queue.first().filter(|(expiry_ms, _)| *expiry_ms < now_ms)
+            else {
                 break;
             };
             let key = key.clone();
@@ -298,15 +300,15 @@ impl Store {
                 }
                 None => self.purge(&key),
             }
-            collected += 1;
+            purged += 1;
         }
-        collected
+        purged
     }
 
-    /// How long it is, in milliseconds, until there is something to collect.
-    pub fn due_in_ms(&self, wall_ms: u64) -> Option<u64> {
-        let (due_ms, _) = self.due.first()?;
-        Some((due_ms + 1).saturating_sub(self.now_ms(wall_ms)))
+    /// How long it is, in milliseconds, until there is something to purge.
+    pub fn next_expiry_in_ms(&self, wall_ms: u64) -> Option<u64> {
+        let (expiry_ms, _) = self.expiry_queue.first()?;
+        Some((expiry_ms + 1).saturating_sub(self.now_ms(wall_ms)))
     }
 
     /// Takes note of how far another node's clock is ahead of ours.
@@ -337,7 +339,7 @@ impl Store {
     /// The time by the middle one of the clocks that we have heard of, ours included: the time at
     /// which values expire and tombstones are purged.
     ///
-    /// A node whose own clock is off would hide at once what all others show, or collect what they
+    /// A node whose own clock is off would hide at once what all others show, or purge what they
     /// keep, and never have the same as they.
     pub fn now_ms(&self, wall_ms: u64) -> u64 {
         wall_ms.saturating_add_signed(self.ahead_ms)
@@ -358,7 +360,7 @@ impl Store {
         let item = Item { hash, version: entry.version };
         self.bytes += cost(key, &entry);
         self.live += usize::from(!entry.is_tombstone());
-        let new_due_ms = due_ms(&entry, &self.limits);
+        let new_expiry_ms = expiry_ms(&entry, &self.limits);
         let old = match place {
             Some(place) => Some(std::mem::replace(place, entry)),
             None => entries.insert(key.into(), entry),
@@ -369,13 +371,13 @@ impl Store {
             digest.remove(Item { hash, version: old.version });
             self.bytes -= cost(key, old);
             self.live -= usize::from(!old.is_tombstone());
-            if let Some(due_ms) = due_ms(old, &self.limits) {
-                self.due.remove(&(due_ms, key.into()));
+            if let Some(expiry_ms) = expiry_ms(old, &self.limits) {
+                self.expiry_queue.remove(&(expiry_ms, key.into()));
             }
         }
         // Only now: the old one may have been due in the same millisecond.
-        if let Some(due_ms) = new_due_ms {
-            self.due.insert((due_ms, key.into()));
+        if let Some(expiry_ms) = new_expiry_ms {
+            self.expiry_queue.insert((expiry_ms, key.into()));
         }
         self.changes.note(key);
         // What merely expired is no news.
@@ -521,7 +523,7 @@ fn purge_after_ms(version: Version, limits: &Limits) -> u64 {
 }
 
 /// After which time something has to be done about an entry, if ever.
-fn due_ms(entry: &Entry, limits: &Limits) -> Option<u64> {
+fn expiry_ms(entry: &Entry, limits: &Limits) -> Option<u64> {
     if entry.is_tombstone() {
         return Some(purge_after_ms(entry.version, limits));
     }
@@ -531,11 +533,11 @@ fn due_ms(entry: &Entry, limits: &Limits) -> Option<u64> {
 
 /// What an entry counts against [`Limits::max_store_bytes`].
 fn cost(key: &str, entry: &Entry) -> u64 {
-    let is_due_once = entry.is_tombstone() || entry.expires_ms().is_some();
-    price(key, entry.value().map_or(0, <[u8]>::len), is_due_once)
+    let is_queued = entry.is_tombstone() || entry.expires_ms().is_some();
+    price(key, entry.value().map_or(0, <[u8]>::len), is_queued)
 }
 
-fn price(key: &str, value_bytes: usize, is_due_once: bool) -> u64 {
-    let due = if is_due_once { key.len() as u64 + DUE_OVERHEAD_BYTES } else { 0 };
-    (key.len() + value_bytes) as u64 + ENTRY_OVERHEAD_BYTES + due
+fn price(key: &str, value_bytes: usize, is_queued: bool) -> u64 {
+    let queued = if is_queued { key.len() as u64 + EXPIRY_OVERHEAD_BYTES } else { 0 };
+    (key.len() + value_bytes) as u64 + ENTRY_OVERHEAD_BYTES + queued
 }

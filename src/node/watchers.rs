@@ -117,13 +117,14 @@ impl<R> Waits<R> {
             store.changes_mut().unwatch();
             return (Vec::new(), None);
         }
-        store.collect(wall_ms());
+        store.purge_expired(wall_ms());
         // Nobody may have waited when the last one of them came.
         let _ = store.changes_mut().watch();
         let changes = store.changes();
         let now = Instant::now();
         let mut ended = Vec::new();
-        let mut pause = store.due_in_ms(wall_ms()).map_or(LOOK_EVERY, Duration::from_millis);
+        let mut pause =
+            store.next_expiry_in_ms(wall_ms()).map_or(LOOK_EVERY, Duration::from_millis);
         let mut index = 0;
         while let Some(wait) = waiting.get_mut(index) {
             let is_concerned = match (&wait.interest, changes.since(wait.seen)) {

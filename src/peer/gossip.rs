@@ -2,7 +2,7 @@
 
 use crate::core::digest::key_hash;
 use crate::core::scheduler::{Action, Outcome, Scheduler};
-use crate::core::store::MAX_COLLECTED_AT_ONCE;
+use crate::core::store::MAX_PURGED_AT_ONCE;
 use crate::node::state::{Event, Node, wall_ms};
 use crate::peer::session::{self, Failure};
 use crate::sys::logger::Limiter;
@@ -28,8 +28,8 @@ pub fn gossip(node: &Node) {
                 Duration::ZERO
             }
             Action::WaitUntil(ms) => {
-                let due_in_ms = node.store().due_in_ms(wall_ms()).unwrap_or(u64::MAX);
-                Duration::from_millis(ms.saturating_sub(now_ms()).min(due_in_ms))
+                let expiry_in_ms = node.store().next_expiry_in_ms(wall_ms()).unwrap_or(u64::MAX);
+                Duration::from_millis(ms.saturating_sub(now_ms()).min(expiry_in_ms))
             }
         };
         let mut next = node.events.receive(patience);
@@ -77,7 +77,7 @@ pub fn gossip(node: &Node) {
             }
         }
         // Many deletions may fall due at once; the lock is given back between any thousand of them.
-        while node.store_after_others().collect(wall_ms()) == MAX_COLLECTED_AT_ONCE {}
+        while node.store_after_others().purge_expired(wall_ms()) == MAX_PURGED_AT_ONCE {}
     }
 }
 

@@ -55,7 +55,7 @@ pub struct Settings {
     pub interval_ms: u64,
     /// Whether news is told at once, or by the timer only.
     pub eager: bool,
-    /// When tombstones are collected.
+    /// When tombstones are purged.
     pub tombstone_ttl_ms: u64,
     /// One way of a packet, on average; drawn between half and one and a half of it. Connecting
     /// takes two, each turn one more: an idle exchange four, one that brings news six.
@@ -150,8 +150,8 @@ pub struct Counters {
     pub expired: u64,
     /// Those of them that came so late that they were never a value there.
     pub expired_on_the_way: u64,
-    /// Tombstones collected.
-    pub collected: u64,
+    /// Tombstones purged.
+    pub tombstones_purged: u64,
     /// Entries purged since they were deleted while their holder was isolated.
     pub purged: u64,
     /// Restarts with an empty store, at the old address.

@@ -162,9 +162,9 @@ impl Simulator {
             if let Some(told) = it.inbox.pop_front() {
                 it.take_note(told, now_us);
             }
-            let collected = it.store.collect(it.wall.ms(now_us));
-            if collected > 0 {
-                self.check_collected(node, collected);
+            let purged = it.store.purge_expired(it.wall.ms(now_us));
+            if purged > 0 {
+                self.check_purged(node, purged);
             }
             let it = &mut self.nodes[node];
             it.wait += 1;

@@ -3,7 +3,7 @@
 
 use super::node::Held;
 use super::{BEGIN_MS, Simulator};
-use gossip_sidecar::{Entry, MAX_COLLECTED_AT_ONCE, Record, Version};
+use gossip_sidecar::{Entry, MAX_PURGED_AT_ONCE, Record, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A clock that is off by more is mad: nobody means a value to expire at such a time.
@@ -20,7 +20,7 @@ pub struct Oracle {
     /// takes the tombstone, be it early by its own.
     expired: BTreeSet<(String, Version)>,
     /// The tombstones that a node has purged, rightly by its own clocks.
-    collected: BTreeSet<(String, Version)>,
+    purged: BTreeSet<(String, Version)>,
 }
 
 impl Oracle {
@@ -105,9 +105,9 @@ impl Simulator {
         let after = self.expected();
         self.check_all_hold(&after);
         for (key, version) in before {
-            let is_collected = || self.oracle.collected.contains(&(key.clone(), *version));
+            let is_purged = || self.oracle.purged.contains(&(key.clone(), *version));
             let is_kept = after.get(key).is_some_and(|after| after >= version);
-            assert!(is_kept || is_collected(), "{key} {version} is lost");
+            assert!(is_kept || is_purged(), "{key} {version} is lost");
         }
     }
 
@@ -123,7 +123,7 @@ impl Simulator {
             let value = value.flatten();
             let held = Held { version, is_value: value.is_some() };
             assert_eq!(self.nodes[node].held.get(key), Some(&held), "node {node}, {key}");
-            // Be it collected or not: nobody is given it any more.
+            // Be it purged or not: nobody is given it any more.
             let expires_ms = entry.and_then(Entry::expires_ms);
             let is_over = expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms);
             assert_eq!(store.get(key, wall_ms), value.filter(|_| !is_over), "node {node}, {key}");
@@ -147,9 +147,9 @@ impl Simulator {
         }
     }
 
-    /// After something was collected: only values past their time became tombstones, and only
+    /// After something was purged: only values past their time became tombstones, and only
     /// tombstones past theirs were purged.
-    pub(super) fn check_collected(&mut self, node: usize, collected: usize) {
+    pub(super) fn check_purged(&mut self, node: usize, purged: usize) {
         let now_ms = self.nodes[node].store.now_ms(self.wall_ms(node));
         let it = &mut self.nodes[node];
         let (oracle, counters) = (&mut self.oracle, &mut self.counters);
@@ -161,8 +161,8 @@ impl Simulator {
             let is_over = expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms);
             let was_value = std::mem::replace(&mut held.is_value, is_value);
             assert!(
-                !(is_value && is_over) || collected == MAX_COLLECTED_AT_ONCE,
-                "node {node}, {key} {version}: not collected in its time"
+                !(is_value && is_over) || purged == MAX_PURGED_AT_ONCE,
+                "node {node}, {key} {version}: not purged in its time"
             );
             if was_value && !is_value {
                 assert!(is_over, "node {node}, {key} {version}: expired before its time");
@@ -172,8 +172,8 @@ impl Simulator {
             if entry.is_none() {
                 let until_ms = version.ms() + self.settings.tombstone_ttl_ms;
                 assert!(until_ms < now_ms, "node {node}, {key} {version}: purged too early");
-                counters.collected += 1;
-                oracle.collected.insert((key.clone(), version));
+                counters.tombstones_purged += 1;
+                oracle.purged.insert((key.clone(), version));
             }
             entry.is_some()
         });

@@ -4,7 +4,7 @@
 #![allow(dead_code)]
 
 use gossip_sidecar::{
-    DUE_OVERHEAD_BYTES, Digest, ENTRY_OVERHEAD_BYTES, Entry, Exchange, Identity, Item, Limits,
+    Digest, ENTRY_OVERHEAD_BYTES, EXPIRY_OVERHEAD_BYTES, Entry, Exchange, Identity, Item, Limits,
     Message, Next, Prefix, Record, SHARDS, Store, Summary, Version, key_hash,
 };
 use proptest::test_runner::{Config, RngSeed};
@@ -111,7 +111,7 @@ pub fn assert_in_step(store: &Store) {
         bytes += key.len() as u64 + ENTRY_OVERHEAD_BYTES;
         bytes += entry.value().map_or(0, |value| value.len() as u64);
         if entry.is_tombstone() || entry.expires_ms().is_some() {
-            bytes += key.len() as u64 + DUE_OVERHEAD_BYTES;
+            bytes += key.len() as u64 + EXPIRY_OVERHEAD_BYTES;
         }
         live += usize::from(!entry.is_tombstone());
     }
