@@ -280,7 +280,7 @@ fn small_cluster(seed: u64, tally: &mut BTreeMap<&'static str, u64>) {
     settle(&mut simulator, 180 * SECOND_US);
     let counters = &simulator.counters;
     for (name, count) in counters.faults().into_iter().chain(counters.expiries()).chain([
-        ("met itself", counters.met_itself),
+        ("met itself", counters.exchanges_with_itself),
         ("clocks frozen", u64::from(clocks == Clocks::Frozen)),
         ("clocks minutes apart", u64::from(clocks == Clocks::Skewed)),
         ("a clock ten years ahead", u64::from(clocks == Clocks::Ahead)),

@@ -143,9 +143,9 @@ pub struct Scheduler<P> {
     /// The latest addresses, without our own, in ascending order.
     peers: Vec<P>,
     /// Our place in the trees' orders.
-    own_place: Option<P>,
+    advertise_address: Option<P>,
     /// Addresses at which a call has met ourselves.
-    ourselves: Vec<P>,
+    own_addresses: Vec<P>,
     /// Those of this cycle that are still to be called, in an order drawn for the cycle.
     cycle: Vec<P>,
     /// Addresses that failed last time.
@@ -186,8 +186,8 @@ impl<P: Copy + Ord> Scheduler<P> {
             interval_ms,
             order,
             peers: Vec::new(),
-            own_place: None,
-            ourselves: Vec::new(),
+            advertise_address: None,
+            own_addresses: Vec::new(),
             cycle: Vec::new(),
             failing: BTreeMap::new(),
             missed: Vec::new(),
@@ -213,8 +213,10 @@ impl<P: Copy + Ord> Scheduler<P> {
         peers.sort_unstable();
         peers.dedup();
         // An address that is no longer listed may come back as somebody else's.
-        self.ourselves.retain(|own| peers.binary_search(own).is_ok());
-        peers.retain(|peer| !self.ourselves.contains(peer) && Some(*peer) != self.own_place);
+        self.own_addresses.retain(|own| peers.binary_search(own).is_ok());
+        peers.retain(|peer| {
+            !self.own_addresses.contains(peer) && Some(*peer) != self.advertise_address
+        });
         if peers == self.peers {
             return;
         }
@@ -231,9 +233,9 @@ impl<P: Copy + Ord> Scheduler<P> {
     }
 
     /// Takes the address by which the others know us.
-    pub fn set_own_place(&mut self, own: P) {
-        if self.own_place != Some(own) {
-            self.own_place = Some(own);
+    pub fn set_advertise_address(&mut self, own: P) {
+        if self.advertise_address != Some(own) {
+            self.advertise_address = Some(own);
             self.leave_out(own);
         }
     }
@@ -249,8 +251,8 @@ impl<P: Copy + Ord> Scheduler<P> {
     }
 
     /// Whether one of the listed addresses turned out to be our own.
-    pub fn has_met_itself(&self) -> bool {
-        !self.ourselves.is_empty()
+    pub fn knows_own_address(&self) -> bool {
+        !self.own_addresses.is_empty()
     }
 
     /// Takes note of a write here: everyone is to be told.
@@ -439,8 +441,8 @@ impl<P: Copy + Ord> Scheduler<P> {
                 false
             }
             Outcome::Myself => {
-                note(&mut self.ourselves, peer);
-                self.own_place.get_or_insert(peer);
+                note(&mut self.own_addresses, peer);
+                self.advertise_address.get_or_insert(peer);
                 self.leave_out(peer);
                 false
             }
@@ -487,7 +489,7 @@ impl<P: Copy + Ord> Scheduler<P> {
 
     /// Puts the peers in the trees' orders, those first that follow us.
     fn order_trees(&mut self) {
-        let Some(own) = self.own_place else { return };
+        let Some(own) = self.advertise_address else { return };
         let mut by_address = self.peers.clone();
         by_address.rotate_left(self.peers.partition_point(|peer| *peer < own));
         let mut by_hash = self.peers.clone();

@@ -72,7 +72,7 @@ pub struct Node {
     /// Whether the gossip thread has still to take note of a write.
     pub has_told_of_write: AtomicBool,
     /// Whether it has been told at which address others reach us.
-    is_placed: AtomicBool,
+    has_advertise_address: AtomicBool,
     /// For the gossip thread.
     pub events: Mailbox<Event>,
 }
@@ -101,7 +101,7 @@ impl Node {
             leaving: AtomicBool::new(false),
             roster: Mutex::default(),
             has_told_of_write: AtomicBool::new(false),
-            is_placed: AtomicBool::new(!config.own_addresses().is_empty()),
+            has_advertise_address: AtomicBool::new(!config.own_addresses().is_empty()),
             events: Mailbox::default(),
             config,
         }
@@ -161,10 +161,10 @@ impl Node {
 
     /// Takes note of the address at which an initiator has reached us, if we have no better one.
     fn reached_at(&self, address: SocketAddr) {
-        if !self.is_placed.swap(true, Relaxed) {
+        if !self.has_advertise_address.swap(true, Relaxed) {
             // A socket for both families shows IPv4 addresses in their IPv6 form.
             let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-            self.events.send(Event::Reached(address));
+            self.events.send(Event::AdvertiseAddress(address));
         }
     }
 
@@ -355,7 +355,7 @@ pub enum Event {
         subtree: Option<Subtree>,
     },
     /// The address at which others reach us.
-    Reached(SocketAddr),
+    AdvertiseAddress(SocketAddr),
     /// A peer has called from this address.
     Heard(IpAddr),
     /// The latest addresses, without our own, and whether ours was among them.

@@ -14,8 +14,12 @@ use std::time::Duration;
 pub fn gossip(node: &Node) {
     let now_ms = || node.age().as_millis() as u64;
     let interval_ms = node.config.sync_interval.as_millis() as u64;
-    let mut scheduler = Scheduler::new(interval_ms, now_ms(), fastrand::Rng::new(), place_hash);
-    node.config.own_addresses().first().into_iter().for_each(|&own| scheduler.set_own_place(own));
+    let mut scheduler = Scheduler::new(interval_ms, now_ms(), fastrand::Rng::new(), address_hash);
+    node.config
+        .own_addresses()
+        .first()
+        .into_iter()
+        .for_each(|&own| scheduler.set_advertise_address(own));
     let peer_port = node.config.peer[0].port();
     // The writes that there were when it was last begun to leave.
     let mut drained_up_to: Option<u64> = None;
@@ -46,7 +50,7 @@ pub fn gossip(node: &Node) {
                     subtree.into_iter().for_each(|subtree| scheduler.take_over(subtree));
                 }
                 Event::Seek => {}
-                Event::Reached(own) => scheduler.set_own_place(own),
+                Event::AdvertiseAddress(own) => scheduler.set_advertise_address(own),
                 // All peers of a Service listen on the same port.
                 Event::Heard(ip) => {
                     let peer = SocketAddr::new(ip, peer_port);
@@ -55,10 +59,10 @@ pub fn gossip(node: &Node) {
                         log::info!("peer {peer} calls");
                     }
                 }
-                Event::Peers(peers, found_ourselves) => {
+                Event::Peers(peers, found_own_address) => {
                     scheduler.set_peers(peers, now_ms());
                     if scheduler.peers().is_empty()
-                        && (found_ourselves || scheduler.has_met_itself())
+                        && (found_own_address || scheduler.knows_own_address())
                     {
                         node.catch_up("DNS knows nobody but ourselves");
                     }
@@ -82,7 +86,7 @@ pub fn gossip(node: &Node) {
 }
 
 /// Where an address stands in the order of the second relay tree. Part of the protocol.
-fn place_hash(address: &SocketAddr) -> u64 {
+fn address_hash(address: &SocketAddr) -> u64 {
     key_hash(&address.to_string())
 }
 

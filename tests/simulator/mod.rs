@@ -123,7 +123,7 @@ pub struct Counters {
     /// Calls refused since too many were being answered.
     pub busy: u64,
     /// Nodes that called themselves.
-    pub met_itself: u64,
+    pub exchanges_with_itself: u64,
     /// Exchanges broken before a word, or between two turns.
     pub broken_between_turns: u64,
     /// Exchanges broken within a turn.

@@ -33,7 +33,7 @@ pub(super) enum Told {
     /// The latest addresses.
     Peers(Vec<u32>),
     /// The address at which an initiator has reached it.
-    Reached(u32),
+    AdvertiseAddress(u32),
 }
 
 /// What a node has of a key.
@@ -80,7 +80,7 @@ pub struct Node {
     pub(super) wait: u64,
     /// The state of the list of addresses that it saw last; 0 for none yet.
     pub(super) seen_listing: u64,
-    pub(super) is_placed: bool,
+    pub(super) has_advertise_address: bool,
 }
 
 /// The second order of the addresses: any that all nodes share, and that is not the first.
@@ -96,7 +96,7 @@ impl Node {
         let store = Store::new(rng.u32(..), rng.u64(..), limits);
         let mut scheduler = Scheduler::new(settings.interval_ms, 0, rng.fork(), shuffled);
         if settings.knows_own_address {
-            scheduler.set_own_place(address);
+            scheduler.set_advertise_address(address);
         }
         Self {
             is_up: true,
@@ -116,7 +116,7 @@ impl Node {
             answering: 0,
             wait: 0,
             seen_listing: 0,
-            is_placed: settings.knows_own_address,
+            has_advertise_address: settings.knows_own_address,
         }
     }
 
@@ -140,7 +140,7 @@ impl Node {
                 }
             }
             Told::Peers(peers) => self.scheduler.set_peers(peers, now_ms),
-            Told::Reached(own) => self.scheduler.set_own_place(own),
+            Told::AdvertiseAddress(own) => self.scheduler.set_advertise_address(own),
         }
     }
 }

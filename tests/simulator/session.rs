@@ -148,9 +148,9 @@ impl Simulator {
             let summary = exchange.summary();
             self.close(id, side);
             self.met(node, &summary);
-            if !self.nodes[node].is_placed {
-                self.nodes[node].is_placed = true;
-                self.nodes[node].inbox.push_back(Told::Reached(node as u32));
+            if !self.nodes[node].has_advertise_address {
+                self.nodes[node].has_advertise_address = true;
+                self.nodes[node].inbox.push_back(Told::AdvertiseAddress(node as u32));
             }
             if self.nodes[node].calling.is_none() && !self.nodes[node].inbox.is_empty() {
                 self.run_gossip(node);
@@ -259,7 +259,7 @@ impl Simulator {
                     let peer = self.sessions[&id].parties[1].node as u32;
                     self.close(id, side);
                     if side == Side::Initiator {
-                        self.counters.met_itself += u64::from(is_myself);
+                        self.counters.exchanges_with_itself += u64::from(is_myself);
                         let ended = if is_myself { Outcome::Myself } else { Outcome::Failed };
                         self.ended(node, peer, ended);
                     }
