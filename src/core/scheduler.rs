@@ -51,7 +51,7 @@ pub const BURST_CALLS: u32 = 32;
 /// One more call for news may be made after each such time.
 pub const CALL_EVERY_MS: u64 = 100;
 
-/// While draining or seeking: how long after all peers have been tried they are tried again.
+/// While draining or while replicas are awaited: how long after all peers have been tried they are tried again.
 pub const DRAIN_RETRY_MS: u64 = 200;
 
 /// How many others must have all that we have before we leave, if there are as many.
@@ -169,7 +169,7 @@ pub struct Scheduler<P> {
     earning_since_ms: u64,
     purpose: Purpose,
     /// Whether somebody waits for others to have our writes.
-    is_seeking: bool,
+    replicas_awaited: bool,
     /// Who has confirmed to have everything, while we are leaving.
     draining: Option<Drain<P>>,
 }
@@ -201,7 +201,7 @@ impl<P: Copy + Ord> Scheduler<P> {
             tokens: BURST_CALLS,
             earning_since_ms: now_ms,
             purpose: Purpose::Round,
-            is_seeking: false,
+            replicas_awaited: false,
             draining: None,
         }
     }
@@ -347,7 +347,7 @@ impl<P: Copy + Ord> Scheduler<P> {
     }
 
     fn begin_round(&mut self, now_ms: u64) {
-        if self.draining.is_some() || self.is_seeking {
+        if self.draining.is_some() || self.replicas_awaited {
             self.round_at_ms = now_ms + DRAIN_RETRY_MS;
             self.calls_left = self.peers.len() as u32;
             self.cycle.clear();
@@ -472,7 +472,7 @@ impl<P: Copy + Ord> Scheduler<P> {
             self.failing.remove(&peer);
         }
         match self.purpose {
-            Purpose::Round if is_well && self.draining.is_none() && !self.is_seeking => {
+            Purpose::Round if is_well && self.draining.is_none() && !self.replicas_awaited => {
                 self.calls_left = 0;
             }
             Purpose::Relay(index) if is_well => self.trees[index].skip_far_half(),
@@ -506,11 +506,11 @@ impl<P: Copy + Ord> Scheduler<P> {
     }
 
     /// While somebody waits for others to have our writes, everyone is called, again and again.
-    pub fn seek(&mut self, is_seeking: bool, now_ms: u64) {
-        if is_seeking && !self.is_seeking {
+    pub fn await_replicas(&mut self, replicas_awaited: bool, now_ms: u64) {
+        if replicas_awaited && !self.replicas_awaited {
             self.round_at_ms = now_ms;
         }
-        self.is_seeking = is_seeking;
+        self.replicas_awaited = replicas_awaited;
     }
 
     /// Starts to leave, or starts anew after a write: calls everyone until enough have everything.

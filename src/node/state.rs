@@ -346,7 +346,7 @@ pub enum Event {
     /// There was a write here; told once until it is taken note of.
     Wrote,
     /// Somebody waits for others to have what was written here.
-    Seek,
+    ReplicasAwaited,
     /// An exchange has brought news, or a part of a relay tree, or both.
     Learned {
         /// Whether anything was taken.

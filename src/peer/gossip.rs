@@ -49,7 +49,7 @@ pub fn gossip(node: &Node) {
                 Event::Learned { is_news: false, subtree } => {
                     subtree.into_iter().for_each(|subtree| scheduler.take_over(subtree));
                 }
-                Event::Seek => {}
+                Event::ReplicasAwaited => {}
                 Event::AdvertiseAddress(own) => scheduler.set_advertise_address(own),
                 // All peers of a Service listen on the same port.
                 Event::Heard(ip) => {
@@ -71,7 +71,7 @@ pub fn gossip(node: &Node) {
             next = node.events.receive(Duration::ZERO);
         }
         node.roster().set_addresses(scheduler.peers());
-        scheduler.seek(node.unconfirmed.load(Relaxed) > 0, now_ms());
+        scheduler.await_replicas(node.unconfirmed.load(Relaxed) > 0, now_ms());
         if node.is_leaving() {
             let writes = node.store().writes();
             if drained_up_to.replace(writes) != Some(writes) {
