@@ -409,7 +409,7 @@ fn strangers_and_oneself_are_refused_in_the_first_message() {
     let mut responder = Exchange::respond(Identity { cluster: "another".into(), ..member() });
     assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Err(Refusal::Cluster));
     let mut responder = Exchange::respond(member());
-    assert_eq!(responder.receive(&mut ours, hello(1), WALL_MS), Err(Refusal::Myself));
+    assert_eq!(responder.receive(&mut ours, hello(1), WALL_MS), Err(Refusal::OwnAddress));
 }
 
 #[test]

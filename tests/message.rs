@@ -251,7 +251,7 @@ fn the_written_text_is_pinned() {
         (Message::End, b"\n"),
         (Message::Done(0x5e6f_7a8b), b"done 5e6f7a8b\n"),
         (Message::Refuse(Refusal::Cluster), b"refuse cluster\n"),
-        (Message::Refuse(Refusal::Myself), b"refuse self\n"),
+        (Message::Refuse(Refusal::OwnAddress), b"refuse self\n"),
         (Message::Refuse(Refusal::Busy), b"refuse busy\n"),
         (Message::Refuse(Refusal::Grammar), b"refuse grammar\n"),
     ];

@@ -311,7 +311,7 @@ impl Exchange {
             return Err(Refusal::Cluster);
         }
         if hello.node == store.node() {
-            return Err(Refusal::Myself);
+            return Err(Refusal::OwnAddress);
         }
         self.summary.began_ms = wall_ms;
         self.summary.writes = store.writes();

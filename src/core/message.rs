@@ -108,7 +108,7 @@ pub enum Refusal {
     /// Another cluster's name.
     Cluster,
     /// The initiator is the responder.
-    Myself,
+    OwnAddress,
     /// All exchanges that the responder holds at a time are taken.
     Busy,
     /// Something that is not in the grammar, or not at this point.
@@ -118,14 +118,14 @@ pub enum Refusal {
 impl Refusal {
     /// All of them, in the order of their counters.
     pub const ALL: [Refusal; 5] =
-        [Self::Protocol, Self::Cluster, Self::Myself, Self::Busy, Self::Grammar];
+        [Self::Protocol, Self::Cluster, Self::OwnAddress, Self::Busy, Self::Grammar];
 
     /// The word on the wire.
     pub fn word(self) -> &'static str {
         match self {
             Self::Protocol => "protocol",
             Self::Cluster => "cluster",
-            Self::Myself => "self",
+            Self::OwnAddress => "self",
             Self::Busy => "busy",
             Self::Grammar => "grammar",
         }
@@ -137,7 +137,7 @@ impl fmt::Display for Refusal {
         f.write_str(match self {
             Self::Protocol => "another version of the protocol",
             Self::Cluster => "another cluster's name: CLUSTER must be the same everywhere",
-            Self::Myself => "it is this very node",
+            Self::OwnAddress => "it is this very node",
             Self::Busy => "too many exchanges at a time",
             Self::Grammar => "not the gossip protocol",
         })

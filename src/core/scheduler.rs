@@ -98,7 +98,7 @@ pub enum Outcome {
     /// No exchange came about, or it broke.
     Failed,
     /// The address is our own.
-    Myself,
+    OwnAddress,
 }
 
 #[derive(Clone, Copy)]
@@ -440,7 +440,7 @@ impl<P: Copy + Ord> Scheduler<P> {
                 }
                 false
             }
-            Outcome::Myself => {
+            Outcome::OwnAddress => {
                 note(&mut self.own_addresses, peer);
                 self.advertise_address.get_or_insert(peer);
                 self.leave_out(peer);

@@ -20,7 +20,7 @@ pub enum Counter {
     BrokenAnswers,
     RefusedProtocol,
     RefusedCluster,
-    RefusedMyself,
+    RefusedOwnAddress,
     RefusedBusy,
     RefusedGrammar,
     RecordsSent,
@@ -87,7 +87,7 @@ pub const COUNTERS: [(Counter, &str, &str, &str); 20] = [
         "exchanges refused: another cluster",
     ),
     (
-        Counter::RefusedMyself,
+        Counter::RefusedOwnAddress,
         "nRefusedSelf",
         "refused_self_total",
         "exchanges refused: this very node",
@@ -170,7 +170,7 @@ impl Metrics {
         self.count(match refusal {
             Refusal::Protocol => Counter::RefusedProtocol,
             Refusal::Cluster => Counter::RefusedCluster,
-            Refusal::Myself => Counter::RefusedMyself,
+            Refusal::OwnAddress => Counter::RefusedOwnAddress,
             Refusal::Busy => Counter::RefusedBusy,
             Refusal::Grammar => Counter::RefusedGrammar,
         });

@@ -75,7 +75,7 @@ pub fn call(node: &Node, peer: SocketAddr, subtree: Option<Subtree>) -> Result<O
     );
     let summary = match outcome {
         Ok(summary) => summary,
-        Err(Failure::Refused(Refusal::Myself)) => return Ok(Outcome::Myself),
+        Err(Failure::Refused(Refusal::OwnAddress)) => return Ok(Outcome::OwnAddress),
         Err(failure) => {
             node.metrics.count(Counter::FailedCalls);
             return Err(failure);
@@ -137,7 +137,7 @@ fn answer(node: &Node, stream: TcpStream, peer: SocketAddr) {
     match &failure {
         Failure::Silence => return log::debug!("initiator {peer}: {failure}"),
         // That is how a node finds out which of the addresses is its own.
-        Failure::Refused(refusal @ Refusal::Myself) => return node.metrics.refused(*refusal),
+        Failure::Refused(refusal @ Refusal::OwnAddress) => return node.metrics.refused(*refusal),
         Failure::Refused(refusal) => node.metrics.refused(*refusal),
         Failure::Grammar(_) => node.metrics.refused(Refusal::Grammar),
         Failure::Io(_) => node.metrics.count(Counter::BrokenAnswers),

@@ -248,9 +248,9 @@ impl Simulator {
                     return self.ended(node, peer, ended);
                 }
                 Err(refusal) => {
-                    let is_myself = refusal == Refusal::Myself;
+                    let is_own_address = refusal == Refusal::OwnAddress;
                     assert!(
-                        matches!(refusal, Refusal::Myself | Refusal::Busy),
+                        matches!(refusal, Refusal::OwnAddress | Refusal::Busy),
                         "node {node} refused: {refusal}"
                     );
                     if !heard_refusal {
@@ -259,8 +259,9 @@ impl Simulator {
                     let peer = self.sessions[&id].parties[1].node as u32;
                     self.close(id, side);
                     if side == Side::Initiator {
-                        self.counters.exchanges_with_itself += u64::from(is_myself);
-                        let ended = if is_myself { Outcome::Myself } else { Outcome::Failed };
+                        self.counters.exchanges_with_itself += u64::from(is_own_address);
+                        let ended =
+                            if is_own_address { Outcome::OwnAddress } else { Outcome::Failed };
                         self.ended(node, peer, ended);
                     }
                     return;
