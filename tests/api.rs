@@ -1,4 +1,4 @@
-//! What goes beyond the ancestor's contract: delete, raw values, expiry, forms, lists, waiting,
+//! What goes beyond k8s-gossipcar's contract: delete, raw values, expiry, forms, lists, waiting,
 //! conditions and JSON, on one node and over gossip.
 
 #[path = "support/cluster.rs"]
@@ -243,7 +243,7 @@ fn json_is_given_to_whoever_prefers_it() {
     let octets = (200, "application/octet-stream".to_owned());
     assert_eq!(accept("/map?k=b", "*/*"), octets);
     assert_eq!(accept("/map?k=b", "text/html, */*;q=0.1"), octets);
-    // The ancestor never looked at it.
+    // k8s-gossipcar never looked at it.
     assert_eq!(accept("/map?k=b", "text/html"), octets);
     assert_eq!(accept("/keys", "text/html").0, 406);
     assert_eq!(accept("/peers", "text/html").0, 406);

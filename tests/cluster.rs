@@ -1,4 +1,4 @@
-//! Several real nodes: what they agree on, what they survive, and what the ancestor did not.
+//! Several real nodes: what they agree on, what they survive, and what k8s-gossipcar did not.
 
 #[path = "support/cluster.rs"]
 mod cluster_support;
@@ -139,7 +139,7 @@ fn nodes_that_list_only_some_of_the_others_converge() {
     cluster.wait_for(SOON, "from the last", "2");
 }
 
-// What the ancestor got wrong.
+// What k8s-gossipcar got wrong.
 
 #[test]
 fn two_pods_create_one_key_at_once_and_settle() {
@@ -236,7 +236,7 @@ fn a_put_after_a_restart_and_before_the_first_sync_is_kept() {
 }
 
 #[test]
-fn keys_whose_hashes_the_ancestor_confused_are_two_keys() {
+fn keys_whose_hashes_k8s_gossipcar_confused_are_two_keys() {
     let cluster = Cluster::start(3, &[]);
     for (index, key) in ["Aa", "BB", "id-1P", "id-21", "AaAa", "BBBB", "AaBB"].iter().enumerate() {
         cluster.nodes[index % 3].write(key, format!("value of {key}"));

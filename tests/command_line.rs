@@ -162,15 +162,15 @@ fn an_empty_variable_counts_as_unset() {
 }
 
 #[test]
-fn the_environment_of_the_ancestor_is_taken() {
-    let ancestor = [
+fn the_environment_of_k8s_gossipcar_is_taken() {
+    let k8s_gossipcar = [
         ("PEER_PORT", "46747"),
         ("CLIENT_PORT", "80"),
         ("SERVICE_DNS_NAME", "gossipcar.default.svc.cluster.local"),
         ("MY_POD_NAME", "gossipcar-0"),
         ("MY_POD_IP", "10.1.2.3"),
     ];
-    let output = run(&["health", "--server", "127.0.0.1:1"], &ancestor);
+    let output = run(&["health", "--server", "127.0.0.1:1"], &k8s_gossipcar);
     assert_fails(&output, 1, &["no answer"]);
     // At an address of our own.
     let ip = IpAddr::from(addresses(1)[0]);
@@ -180,7 +180,7 @@ fn the_environment_of_the_ancestor_is_taken() {
             return;
         }
     }
-    let node = Node::start((ip, 80).into(), (ip, 46747).into(), &ancestor);
+    let node = Node::start((ip, 80).into(), (ip, 46747).into(), &k8s_gossipcar);
     node.write("key", "value");
     assert_eq!(node.read("key"), "value");
     assert_eq!(node.stats()["pod"], "gossipcar-0");

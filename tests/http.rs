@@ -575,7 +575,7 @@ fn a_client_that_asks_for_an_upgrade_gets_its_answer_and_no_upgrade() {
 // The other pages.
 
 #[test]
-fn stats_has_the_names_of_the_ancestor_first_and_counts_right() {
+fn stats_has_the_names_of_k8s_gossipcar_first_and_counts_right() {
     let node = Node::alone(&[("MY_POD_NAME", "pod-7"), ("CLUSTER", "shop")]);
     let mut client = node.client();
     let before = node.stats();
@@ -603,7 +603,7 @@ fn stats_has_the_names_of_the_ancestor_first_and_counts_right() {
     assert_eq!(grown("nBadHttpReqs"), 7);
     // Both looks at /stats are among them, each counted after it was written.
     assert_eq!(grown("nGoodHttpReqs"), 12 + 2);
-    // Local date and time without a zone, in the ancestor's format: 2018-05-05T12:00:00.123
+    // Local date and time without a zone, in k8s-gossipcar's format: 2018-05-05T12:00:00.123
     let since = now["upSince"].as_bytes();
     assert!(since.len() == 23 && since[10] == b'T' && since[19] == b'.', "{}", now["upSince"]);
     assert!(now["upTimeSecs"].parse::<u64>().unwrap() < 60);

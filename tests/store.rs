@@ -79,7 +79,7 @@ fn nothing_beats_the_last_version_of_all() {
 }
 
 #[test]
-fn keys_with_one_hash_code_in_the_ancestor_are_independent() {
+fn keys_with_one_hash_code_in_k8s_gossipcar_are_independent() {
     let mut store = store_with_quota(1 << 20);
     let keys = ["Aa", "BB", "id-1P", "id-21", ""];
     for key in keys {

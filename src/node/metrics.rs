@@ -1,4 +1,4 @@
-//! What has been counted, as the ancestor's `/stats` and for Prometheus.
+//! What has been counted, as k8s-gossipcar's `/stats` and for Prometheus.
 
 use crate::core::api::json;
 use crate::core::message::Refusal;
@@ -36,7 +36,7 @@ pub enum Counter {
 
 /// The names of the counters: in `/stats`, in `/metrics` (after `gossip_sidecar_`), and for people.
 ///
-/// The first four are the ancestor's, in its order.
+/// The first four are k8s-gossipcar's, in its order.
 pub const COUNTERS: [(Counter, &str, &str, &str); 20] = [
     (
         Counter::OutSyncs,
@@ -185,7 +185,7 @@ impl Metrics {
 /// What is true of a node at this moment: name in `/stats`, in `/metrics`, for people, and value.
 pub type Gauge = (&'static str, &'static str, &'static str, u64);
 
-/// The ancestor's `/stats`: `name=value` a line, its own names first; or the same as JSON.
+/// k8s-gossipcar's `/stats`: `name=value` a line, its own names first; or the same as JSON.
 pub fn stats(
     json: bool,
     up_secs: u64,

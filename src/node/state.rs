@@ -261,7 +261,7 @@ impl Node {
             let store = self.store();
             (store.node(), store.root().xor)
         };
-        // The ancestor writes local date and time without a zone; ours is UTC.
+        // k8s-gossipcar writes local date and time without a zone; ours is UTC.
         let since = humantime::format_rfc3339_millis(self.started_at).to_string();
         let facts = [
             ("upSince", since.trim_end_matches('Z').to_owned()),

@@ -65,7 +65,7 @@ pub enum Plan {
         ttl_ms: Option<u64>,
         /// Checked in the same step.
         conditions: Conditions,
-        /// Whether the answer tells the version; the ancestor's does not.
+        /// Whether the answer tells the version; k8s-gossipcar's does not.
         tells_version: bool,
         /// Who is to have it before the answer.
         replicas: Option<Replicas>,
@@ -133,7 +133,7 @@ pub fn plan(head: &Head<'_>, max_key_bytes: usize) -> Result<Plan, Response> {
             Method::Other => Err(not_allowed(head.method, "GET, HEAD, PUT, POST, DELETE")),
         },
         "/keys" if method == Method::Read => list_plan(head, query, max_key_bytes),
-        // As in the ancestor, parameters may be there and mean nothing.
+        // As in k8s-gossipcar, parameters may be there and mean nothing.
         "/stats" if method == Method::Read => Ok(Plan::Stats(json_or(head, PLAIN_TEXT, true)?)),
         "/peers" | "/metrics" | "/healthz" | "/readyz" if method == Method::Read => {
             query.finish("this path takes no parameters")?;
@@ -187,7 +187,7 @@ fn not_allowed(method: &str, allow: &'static str) -> Response {
 }
 
 fn get_plan(head: &Head<'_>, mut query: Query, max_key_bytes: usize) -> Result<Plan, Response> {
-    // As in the ancestor, parameters of other names may be there and mean nothing.
+    // As in k8s-gossipcar, parameters of other names may be there and mean nothing.
     let keys = query.keys(max_key_bytes)?;
     if keys.is_empty() {
         return Err(Response::problem(422, "no key: GET /map?k=KEY, or several: ?k=A&k=B"));
@@ -347,7 +347,7 @@ fn not_acceptable(media_type: &str) -> Response {
     Response::problem(406, format_args!("there is {media_type}, which Accept does not take"))
 }
 
-/// Whether JSON is preferred to the usual form. The ancestor never looked at `Accept`; where it
+/// Whether JSON is preferred to the usual form. k8s-gossipcar never looked at `Accept`; where it
 /// answered, a client that takes neither gets the usual form as well.
 fn json_or(head: &Head<'_>, usual: &str, is_lenient: bool) -> Result<bool, Response> {
     match prefers_second(&accept(head), usual, JSON) {
@@ -484,7 +484,7 @@ fn text(bytes: Vec<u8>) -> Result<String, Response> {
         .map_err(|_| Response::problem(400, "a key is not UTF-8: encode it as UTF-8, then as %XX"))
 }
 
-/// Decodes percent-encoding; in queries and forms also `+` as a space, as the ancestor does.
+/// Decodes percent-encoding; in queries and forms also `+` as a space, as k8s-gossipcar does.
 fn decode(text: &str, plus_is_space: bool) -> Result<Vec<u8>, Response> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

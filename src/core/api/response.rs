@@ -2,7 +2,7 @@
 
 use crate::core::api::preconditions::Conditions;
 
-/// The media type of the map's answers, as the ancestor spells it.
+/// The media type of the map's answers, as k8s-gossipcar spells it.
 pub const OCTET_STREAM: &str = "application/octet-stream";
 /// The media type of texts for people.
 pub const PLAIN_TEXT: &str = "text/plain; charset=UTF-8";
