@@ -71,7 +71,7 @@ pub fn serve(config: Config) -> Result<(), CannotServe> {
         }
         // Alone we would come back with an empty map.
         let lost = node.lost_connections.load(Relaxed);
-        if lost >= MAX_LOST_CONNECTIONS && !node.roster().is_empty() {
+        if lost >= MAX_LOST_CONNECTIONS && !node.members().is_empty() {
             break "too many connections had to be given up, and a restart frees them";
         }
     };

@@ -554,11 +554,11 @@ impl<P> RelayTree<P> {
 /// Deletions that it missed may be purged by the others before it meets them again. A clock that
 /// was set back isolates nobody.
 pub fn isolated_since(
-    last_met_ms: Option<u64>,
+    last_exchange_ms: Option<u64>,
     wall_ms: u64,
     tombstone_ttl_ms: u64,
 ) -> Option<u64> {
-    match last_met_ms {
+    match last_exchange_ms {
         None => Some(0),
         Some(met_ms) => (wall_ms.saturating_sub(met_ms) > tombstone_ttl_ms / 2).then_some(met_ms),
     }

@@ -331,7 +331,7 @@ impl Front {
         until: Instant,
     ) -> Fate {
         let Replicated { wanted, writes } = replicated;
-        let have = self.node.roster().confirmations(writes);
+        let have = self.node.members().confirmations(writes);
         if have >= wanted {
             self.respond(request, response)
         } else if until <= Instant::now() {
@@ -367,7 +367,7 @@ impl Front {
                 written: Some((Replicated { wanted, writes }, response)),
                 ..
             }) => {
-                let have = self.node.roster().confirmations(writes);
+                let have = self.node.members().confirmations(writes);
                 self.respond(request, handler::unconfirmed(have, wanted, response))
             }
             Err(Waiting { request, .. }) => {

@@ -10,7 +10,7 @@ use std::time::Instant;
 pub const MAX_NODES: usize = 1024;
 
 /// What is known at an address.
-struct Place {
+struct Member {
     address: SocketAddr,
     /// Who answered there last.
     node: Option<u32>,
@@ -19,7 +19,7 @@ struct Place {
 }
 
 /// How the last exchange with a node went, whoever of the two called.
-struct Meeting {
+struct LastExchange {
     node: u32,
     at: Instant,
     /// Whether neither had anything that the other lacked.
@@ -32,20 +32,20 @@ struct Meeting {
 
 /// The other nodes.
 #[derive(Default)]
-pub struct Roster {
-    places: Vec<Place>,
-    nodes: Vec<Meeting>,
+pub struct Members {
+    members: Vec<Member>,
+    nodes: Vec<LastExchange>,
 }
 
-impl Roster {
+impl Members {
     /// Takes the addresses at which there are others.
     pub fn set_addresses(&mut self, addresses: &[SocketAddr]) {
-        if self.places.iter().map(|place| &place.address).ne(addresses) {
-            let mut before = std::mem::take(&mut self.places);
-            self.places.extend(addresses.iter().map(|&address| {
-                match before.iter().position(|place| place.address == address) {
+        if self.members.iter().map(|member| &member.address).ne(addresses) {
+            let mut before = std::mem::take(&mut self.members);
+            self.members.extend(addresses.iter().map(|&address| {
+                match before.iter().position(|member| member.address == address) {
                     Some(known) => before.swap_remove(known),
-                    None => Place { address, node: None, failures: 0 },
+                    None => Member { address, node: None, failures: 0 },
                 }
             }));
         }
@@ -53,46 +53,47 @@ impl Roster {
 
     /// How many addresses there are.
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.members.len()
     }
 
     /// Whether there is nobody.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.members.is_empty()
     }
 
-    fn place(&mut self, address: SocketAddr) -> Option<&mut Place> {
-        self.places.iter_mut().find(|place| place.address == address)
+    fn member(&mut self, address: SocketAddr) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.address == address)
     }
 
     /// Takes note of a call that came to nothing; says whether it is the first in a row.
     pub fn failed(&mut self, address: SocketAddr) -> bool {
-        self.place(address).is_some_and(|place| {
-            place.failures += 1;
-            place.failures == 1
+        self.member(address).is_some_and(|member| {
+            member.failures += 1;
+            member.failures == 1
         })
     }
 
     /// Takes note of a call that was answered; says whether those before were not.
     pub fn answered(&mut self, address: SocketAddr) -> bool {
-        self.place(address).is_some_and(|place| std::mem::take(&mut place.failures) > 0)
+        self.member(address).is_some_and(|member| std::mem::take(&mut member.failures) > 0)
     }
 
     /// Takes note of an exchange, and of the address if it was called there.
-    pub fn met(&mut self, address: Option<SocketAddr>, summary: &Summary) {
+    pub fn record_exchange(&mut self, address: Option<SocketAddr>, summary: &Summary) {
         let Some(node) = summary.peer else { return };
-        if let Some(place) = address.and_then(|address| self.place(address)) {
-            place.node = Some(node);
+        if let Some(member) = address.and_then(|address| self.member(address)) {
+            member.node = Some(node);
         }
         let agreed = summary.complete && summary.sent + summary.taken + summary.purged == 0;
         let clock_offset_ms = summary.clock_offset_ms;
         let confirmed = if summary.confirmed { summary.writes } else { 0 };
-        let meeting = Meeting { node, at: Instant::now(), agreed, confirmed, clock_offset_ms };
+        let last_exchange =
+            LastExchange { node, at: Instant::now(), agreed, confirmed, clock_offset_ms };
         match self.nodes.iter_mut().find(|known| known.node == node) {
             Some(known) => {
                 let clock_offset_ms = clock_offset_ms.or(known.clock_offset_ms);
                 let confirmed = confirmed.max(known.confirmed);
-                *known = Meeting { clock_offset_ms, confirmed, ..meeting };
+                *known = LastExchange { clock_offset_ms, confirmed, ..last_exchange };
             }
             None => {
                 if self.nodes.len() == MAX_NODES {
@@ -100,7 +101,7 @@ impl Roster {
                     let oldest = (0..MAX_NODES).min_by_key(at).unwrap_or_default();
                     self.nodes.swap_remove(oldest);
                 }
-                self.nodes.push(meeting);
+                self.nodes.push(last_exchange);
             }
         }
     }
@@ -110,8 +111,10 @@ impl Roster {
     /// more.
     pub fn confirmations(&self, writes: u64) -> usize {
         let mut have: Vec<u32> = Vec::new();
-        for node in self.places.iter().filter_map(|place| place.node) {
-            let has = |meeting: &Meeting| meeting.node == node && meeting.confirmed >= writes;
+        for node in self.members.iter().filter_map(|member| member.node) {
+            let has = |last_exchange: &LastExchange| {
+                last_exchange.node == node && last_exchange.confirmed >= writes
+            };
             if self.nodes.iter().any(has) && !have.contains(&node) {
                 have.push(node);
             }
@@ -123,18 +126,24 @@ impl Roster {
     pub fn write(&self, json: bool) -> String {
         let mut text = String::new();
         let mut array = json::Members::array();
-        for place in &self.places {
-            let address = place.address;
-            let meeting = self.nodes.iter().find(|meeting| Some(meeting.node) == place.node);
+        for member in &self.members {
+            let address = member.address;
+            let last_exchange =
+                self.nodes.iter().find(|last_exchange| Some(last_exchange.node) == member.node);
             let fields = [
-                ("node", place.node.map(|node| format!("{node:08x}"))),
-                ("lastExchangeMs", meeting.map(|it| it.at.elapsed().as_millis().to_string())),
-                ("state", meeting.map(|it| if it.agreed { "agree" } else { "differ" }.into())),
+                ("node", member.node.map(|node| format!("{node:08x}"))),
+                ("lastExchangeMs", last_exchange.map(|it| it.at.elapsed().as_millis().to_string())),
+                (
+                    "state",
+                    last_exchange.map(|it| if it.agreed { "agree" } else { "differ" }.into()),
+                ),
                 (
                     "clockOffsetMs",
-                    meeting.and_then(|it| it.clock_offset_ms).map(|offset| offset.to_string()),
+                    last_exchange
+                        .and_then(|it| it.clock_offset_ms)
+                        .map(|offset| offset.to_string()),
                 ),
-                ("failures", Some(place.failures.to_string())),
+                ("failures", Some(member.failures.to_string())),
             ];
             if json {
                 let mut object = json::Members::object();

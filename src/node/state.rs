@@ -5,7 +5,7 @@ use crate::core::api::response::{JSON, PLAIN_TEXT, Response};
 use crate::core::exchange::{Identity, Summary};
 use crate::core::scheduler::{Subtree, isolated_since};
 use crate::core::store::{Limits, Store};
-use crate::node::members::Roster;
+use crate::node::members::Members;
 use crate::node::metrics::{self, CLOCK_WARNING_MS, Counter, Gauge, Metrics};
 use crate::sys::logger::{Limiter, PANICS};
 use crate::sys::mailbox::Mailbox;
@@ -63,12 +63,12 @@ pub struct Node {
     started: Instant,
     started_at: SystemTime,
     /// When it last met a peer, in Unix milliseconds; 0 for never.
-    last_met_ms: AtomicU64,
+    last_exchange_ms: AtomicU64,
     /// See [`Identity::complete_since_ms`].
     complete_since_ms: AtomicU64,
     caught_up: AtomicBool,
     leaving: AtomicBool,
-    roster: Mutex<Roster>,
+    members: Mutex<Members>,
     /// Whether the gossip thread has still to take note of a write.
     pub has_told_of_write: AtomicBool,
     /// Whether it has been told at which address others reach us.
@@ -95,11 +95,11 @@ impl Node {
             watcher: OnceLock::new(),
             started: Instant::now(),
             started_at: SystemTime::now(),
-            last_met_ms: AtomicU64::new(0),
+            last_exchange_ms: AtomicU64::new(0),
             complete_since_ms: AtomicU64::new(wall_ms()),
             caught_up: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
-            roster: Mutex::default(),
+            members: Mutex::default(),
             has_told_of_write: AtomicBool::new(false),
             has_advertise_address: AtomicBool::new(!config.own_addresses().is_empty()),
             events: Mailbox::default(),
@@ -170,19 +170,19 @@ impl Node {
 
     /// What we say of ourselves in an exchange.
     pub fn identity(&self) -> Identity {
-        let last_met_ms = Some(self.last_met_ms.load(Relaxed)).filter(|&ms| ms > 0);
+        let last_exchange_ms = Some(self.last_exchange_ms.load(Relaxed)).filter(|&ms| ms > 0);
         let tombstone_ttl_ms = self.config.tombstone_ttl.as_millis() as u64;
         Identity {
             cluster: self.config.cluster.clone(),
             complete_since_ms: self.complete_since_ms.load(Relaxed),
-            isolated_since_ms: isolated_since(last_met_ms, wall_ms(), tombstone_ttl_ms),
+            isolated_since_ms: isolated_since(last_exchange_ms, wall_ms(), tombstone_ttl_ms),
         }
     }
 
     /// Takes note of an exchange that ran to its end, and of where it was called, if it was.
-    pub fn met(&self, called_at: Option<SocketAddr>, summary: &Summary) {
+    pub fn record_exchange(&self, called_at: Option<SocketAddr>, summary: &Summary) {
         static CLOCK_LOG: Limiter = Limiter::new();
-        self.roster().met(called_at, summary);
+        self.members().record_exchange(called_at, summary);
         if self.unconfirmed.load(Relaxed) > 0 {
             self.look_for_changes();
         }
@@ -205,7 +205,7 @@ impl Node {
             self.events.send(Event::Learned { is_news, subtree: summary.subtree });
         }
         if summary.complete {
-            self.last_met_ms.store(summary.began_ms.max(1), Relaxed);
+            self.last_exchange_ms.store(summary.began_ms.max(1), Relaxed);
             self.complete_since_ms.store(summary.complete_since_ms, Relaxed);
             self.catch_up("an exchange with a peer is complete");
         }
@@ -251,8 +251,8 @@ impl Node {
     }
 
     /// The others, as far as they are known.
-    pub fn roster(&self) -> MutexGuard<'_, Roster> {
-        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The answer to `/stats`.
@@ -278,7 +278,7 @@ impl Node {
 
     /// The answer to `/peers`.
     pub fn peers(&self, json: bool) -> Response {
-        let text = self.roster().write(json);
+        let text = self.members().write(json);
         Response::ok(if json { JSON } else { PLAIN_TEXT }, text.into_bytes())
     }
 
@@ -292,7 +292,7 @@ impl Node {
             let store = self.store();
             (store.live() as u64, store.tombstones() as u64, store.bytes())
         };
-        let peers = self.roster().len() as u64;
+        let peers = self.members().len() as u64;
         let waits = self.waits.load(Relaxed) as u64;
         let ready = u64::from(self.unready().is_none());
         let up = self.started.elapsed().as_secs();

@@ -129,7 +129,7 @@ impl<R> Waits<R> {
         while let Some(wait) = waiting.get_mut(index) {
             let is_concerned = match (&wait.interest, changes.since(wait.seen)) {
                 (Interest::Replicas { wanted, writes }, _) => {
-                    self.node.roster().confirmations(*writes) >= *wanted
+                    self.node.members().confirmations(*writes) >= *wanted
                 }
                 (interest, Some(mut changed)) => changed.any(|key| interest.fits(key)),
                 (_, None) => true,

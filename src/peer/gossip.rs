@@ -55,7 +55,7 @@ pub fn gossip(node: &Node) {
                 Event::Heard(ip) => {
                     let peer = SocketAddr::new(ip, peer_port);
                     scheduler.heard_from(peer);
-                    if node.roster().answered(peer) {
+                    if node.members().answered(peer) {
                         log::info!("peer {peer} calls");
                     }
                 }
@@ -70,7 +70,7 @@ pub fn gossip(node: &Node) {
             }
             next = node.events.receive(Duration::ZERO);
         }
-        node.roster().set_addresses(scheduler.peers());
+        node.members().set_addresses(scheduler.peers());
         scheduler.await_replicas(node.unconfirmed.load(Relaxed) > 0, now_ms());
         if node.is_leaving() {
             let writes = node.store().writes();
@@ -94,13 +94,13 @@ fn address_hash(address: &SocketAddr) -> u64 {
 fn log_call(node: &Node, peer: SocketAddr, called: &Result<Outcome, Failure>) {
     static LOG: Limiter = Limiter::new();
     match called {
-        Err(failure) if node.roster().failed(peer) => {
+        Err(failure) if node.members().failed(peer) => {
             if let Some(more) = LOG.pass() {
                 log::warn!("peer {peer} does not answer: {failure}{more}");
             }
         }
         Err(failure) => log::debug!("peer {peer} does not answer: {failure}"),
-        Ok(_) if node.roster().answered(peer) => log::info!("peer {peer} answers"),
+        Ok(_) if node.members().answered(peer) => log::info!("peer {peer} answers"),
         Ok(_) => {}
     }
 }

@@ -82,7 +82,7 @@ pub fn call(node: &Node, peer: SocketAddr, subtree: Option<Subtree>) -> Result<O
         }
     };
     node.metrics.count(Counter::OutSyncs);
-    node.met(Some(peer), &summary);
+    node.record_exchange(Some(peer), &summary);
     Ok(match summary.peer {
         Some(node) if summary.complete => Outcome::Complete { node, was_news: summary.sent > 0 },
         _ => Outcome::Incomplete,
@@ -130,7 +130,7 @@ fn answer(node: &Node, stream: TcpStream, peer: SocketAddr) {
         Ok(summary) => {
             node.metrics.count(Counter::InSyncs);
             own.into_iter().for_each(|own| node.answered(own, peer));
-            return node.met(None, &summary);
+            return node.record_exchange(None, &summary);
         }
         Err(failure) => failure,
     };

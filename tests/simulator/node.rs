@@ -65,7 +65,7 @@ pub struct Node {
     pub(super) scheduler: Scheduler<u32>,
     pub(super) started_us: u64,
     /// When it last met a peer, by its own clock.
-    pub(super) last_met_ms: Option<u64>,
+    pub(super) last_exchange_ms: Option<u64>,
     /// Since when it has known all that its cluster had, by the clock that said so.
     pub(super) complete_since_ms: u64,
     /// What the gossip thread has still to be told.
@@ -108,7 +108,7 @@ impl Node {
             held: BTreeMap::new(),
             scheduler,
             started_us: now_us,
-            last_met_ms: None,
+            last_exchange_ms: None,
             complete_since_ms: BEGIN_MS + now_us / 1000,
             inbox: VecDeque::new(),
             wrote: false,
@@ -196,7 +196,7 @@ impl Simulator {
         let it = &self.nodes[node];
         let wall_ms = it.wall.ms(self.now_us);
         let isolated_since_ms =
-            isolated_since(it.last_met_ms, wall_ms, self.settings.tombstone_ttl_ms);
+            isolated_since(it.last_exchange_ms, wall_ms, self.settings.tombstone_ttl_ms);
         Identity {
             cluster: "simulated".into(),
             complete_since_ms: it.complete_since_ms,
@@ -205,14 +205,14 @@ impl Simulator {
     }
 
     /// An exchange has run to its end on this side. Word of news is left in the inbox.
-    pub(super) fn met(&mut self, node: usize, summary: &Summary) {
+    pub(super) fn record_exchange(&mut self, node: usize, summary: &Summary) {
         let it = &mut self.nodes[node];
         if self.settings.eager && (summary.taken > 0 || summary.subtree.is_some()) {
             let is_news = summary.taken > 0;
             it.inbox.push_back(Told::Learned { is_news, subtree: summary.subtree });
         }
         if summary.complete {
-            it.last_met_ms = Some(summary.began_ms.max(1));
+            it.last_exchange_ms = Some(summary.began_ms.max(1));
             it.complete_since_ms = summary.complete_since_ms;
         }
     }

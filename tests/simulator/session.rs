@@ -147,7 +147,7 @@ impl Simulator {
             self.send(id, side, turn.bytes);
             let summary = exchange.summary();
             self.close(id, side);
-            self.met(node, &summary);
+            self.record_exchange(node, &summary);
             if !self.nodes[node].has_advertise_address {
                 self.nodes[node].has_advertise_address = true;
                 self.nodes[node].inbox.push_back(Told::AdvertiseAddress(node as u32));
@@ -238,7 +238,7 @@ impl Simulator {
                     let peer = session.parties[1].node as u32;
                     self.counters.exchanges += 1;
                     self.close(id, side);
-                    self.met(node, &summary);
+                    self.record_exchange(node, &summary);
                     let ended = match summary.peer {
                         Some(node) if summary.complete => {
                             Outcome::Complete { node, was_news: summary.sent > 0 }
