@@ -13,7 +13,7 @@ use crate::http::listener::{Door, READ_TIMEOUT};
 use crate::http::pipelining::Lanes;
 use crate::http::response;
 use crate::node::metrics::Counter;
-use crate::node::state::{Node, Place};
+use crate::node::state::{Node, Permit};
 use crate::node::watchers::{Interest, Wait, Waits};
 use crate::sys::logger::{Limiter, PANICS};
 use crate::sys::threads::keep_alive;
@@ -499,7 +499,7 @@ impl Front {
         // A client that is gone needs no answer.
         let mut write = move || drop(writer.write_all(&bytes).and_then(|()| writer.flush()));
         let is_long = response.body.len() > LONG_ANSWER_BYTES && !is_head;
-        let place = || Place::take(&self.long_answers, MAX_LONG_ANSWERS_AT_A_TIME);
+        let place = || Permit::take(&self.long_answers, MAX_LONG_ANSWERS_AT_A_TIME);
         let Some(place) = is_long.then(place).flatten() else {
             write();
             return Fate::Answered;

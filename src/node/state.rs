@@ -25,17 +25,17 @@ pub fn wall_ms() -> u64 {
 }
 
 /// A place among the few threads that may do one thing at a time; given back when dropped.
-pub struct Place(Arc<AtomicUsize>);
+pub struct Permit(Arc<AtomicUsize>);
 
-impl Place {
+impl Permit {
     /// Takes a place, if fewer than `most` are taken.
     pub fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
-        let place = Self(taken.clone());
-        (taken.fetch_add(1, AcqRel) < most).then_some(place)
+        let permit = Self(taken.clone());
+        (taken.fetch_add(1, AcqRel) < most).then_some(permit)
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, AcqRel);
     }

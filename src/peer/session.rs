@@ -8,7 +8,7 @@ use crate::core::message::{
 };
 use crate::core::scheduler::{Outcome, Subtree};
 use crate::node::metrics::Counter;
-use crate::node::state::{Node, Place, wall_ms};
+use crate::node::state::{Node, Permit, wall_ms};
 use crate::sys::logger::Limiter;
 use std::fmt;
 use std::io::{self, BufReader, Read, Write};
@@ -94,12 +94,12 @@ pub fn listen(node: &Arc<Node>, listener: &TcpListener) {
     static LOG: Limiter = Limiter::new();
     loop {
         let outcome = listener.accept().and_then(|(stream, peer)| {
-            let Some(place) = Place::take(&node.answering, MAX_ANSWERS_AT_A_TIME) else {
+            let Some(permit) = Permit::take(&node.answering, MAX_ANSWERS_AT_A_TIME) else {
                 return refuse_busy(node, stream);
             };
             let node = node.clone();
             let answer = move || {
-                let _place = place;
+                let _permit = permit;
                 answer(&node, stream, peer);
             };
             std::thread::Builder::new().name("answer".into()).spawn(answer).map(drop)
