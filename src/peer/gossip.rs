@@ -24,7 +24,7 @@ pub fn gossip(node: &Node) {
     // The writes that there were when it was last begun to leave.
     let mut drained_up_to: Option<u64> = None;
     loop {
-        let patience = match scheduler.next(now_ms()) {
+        let timeout = match scheduler.next(now_ms()) {
             Action::Exchange { peer, subtree } => {
                 let called = session::call(node, peer, subtree);
                 log_call(node, peer, &called);
@@ -36,7 +36,7 @@ pub fn gossip(node: &Node) {
                 Duration::from_millis(ms.saturating_sub(now_ms()).min(expiry_in_ms))
             }
         };
-        let mut next = node.events.receive(patience);
+        let mut next = node.events.receive(timeout);
         // All that have come, before the next call: that may be to an address which takes long to
         // turn out dead, and the word that it is none any more may be among them.
         while let Some(event) = next {

@@ -234,7 +234,7 @@ impl<'a> Wire<'a> {
     }
 
     /// How long the next wait may be.
-    fn patience(&self) -> io::Result<Option<Duration>> {
+    fn timeout(&self) -> io::Result<Option<Duration>> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(too_long());
@@ -259,7 +259,7 @@ impl Read for Wire<'_> {
         if self.turn_bytes_left == 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the turn is too long"));
         }
-        self.stream.set_read_timeout(self.patience()?)?;
+        self.stream.set_read_timeout(self.timeout()?)?;
         let room = buffer.len().min(usize::try_from(self.turn_bytes_left).unwrap_or(usize::MAX));
         let read = self.stream.read(&mut buffer[..room]);
         let read = read.map_err(|error| self.in_time(error))?;
@@ -272,7 +272,7 @@ impl Read for Wire<'_> {
 
 impl Write for Wire<'_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(self.patience()?)?;
+        self.stream.set_write_timeout(self.timeout()?)?;
         let written = self.stream.write(buffer).map_err(|error| self.in_time(error))?;
         self.node.metrics.add(Counter::BytesSent, written as u64);
         Ok(written)

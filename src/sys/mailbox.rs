@@ -18,10 +18,10 @@ impl<T> Mailbox<T> {
     }
 
     /// Takes the next message; waits for it no longer than that, and perhaps less.
-    pub fn receive(&self, patience: Duration) -> Option<T> {
+    pub fn receive(&self, timeout: Duration) -> Option<T> {
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        if messages.is_empty() && !patience.is_zero() {
-            let woken = self.arrived.wait_timeout(messages, patience);
+        if messages.is_empty() && !timeout.is_zero() {
+            let woken = self.arrived.wait_timeout(messages, timeout);
             (messages, _) = woken.unwrap_or_else(PoisonError::into_inner);
         }
         messages.pop_front()
