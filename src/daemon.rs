@@ -76,7 +76,7 @@ pub fn serve(config: Config) -> Result<(), CannotServe> {
         }
     };
     log::info!("{why}: leaving, the last writes are being pushed to peers");
-    node.leave();
+    node.drain();
     let deadline = Instant::now() + node.config.drain_timeout;
     while !node.has_drained() {
         let left = deadline.saturating_duration_since(Instant::now());

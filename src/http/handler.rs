@@ -133,7 +133,7 @@ fn show(node: &Node, plan: &Plan) -> Response {
         Plan::Stats(json) => node.stats(*json),
         Plan::Peers(json) => node.peers(*json),
         Plan::Metrics => Response::ok(PROMETHEUS_TEXT, node.prometheus().into_bytes()),
-        Plan::Readyz => match node.unready() {
+        Plan::Readyz => match node.not_ready_reason() {
             None => text(b"ready\n"),
             Some(reason) => Response::problem(503, reason),
         },

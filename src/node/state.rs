@@ -66,8 +66,8 @@ pub struct Node {
     last_exchange_ms: AtomicU64,
     /// See [`Identity::complete_since_ms`].
     complete_since_ms: AtomicU64,
-    caught_up: AtomicBool,
-    leaving: AtomicBool,
+    is_ready: AtomicBool,
+    draining: AtomicBool,
     members: Mutex<Members>,
     /// Whether the gossip thread has still to take note of a write.
     pub has_told_of_write: AtomicBool,
@@ -97,8 +97,8 @@ impl Node {
             started_at: SystemTime::now(),
             last_exchange_ms: AtomicU64::new(0),
             complete_since_ms: AtomicU64::new(wall_ms()),
-            caught_up: AtomicBool::new(false),
-            leaving: AtomicBool::new(false),
+            is_ready: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             members: Mutex::default(),
             has_told_of_write: AtomicBool::new(false),
             has_advertise_address: AtomicBool::new(!config.own_addresses().is_empty()),
@@ -207,26 +207,26 @@ impl Node {
         if summary.complete {
             self.last_exchange_ms.store(summary.began_ms.max(1), Relaxed);
             self.complete_since_ms.store(summary.complete_since_ms, Relaxed);
-            self.catch_up("an exchange with a peer is complete");
+            self.become_ready("an exchange with a peer is complete");
         }
     }
 
     /// Is ready from now on.
-    pub fn catch_up(&self, why: &str) {
-        if !self.caught_up.swap(true, Relaxed) {
+    pub fn become_ready(&self, why: &str) {
+        if !self.is_ready.swap(true, Relaxed) {
             log::info!("ready after {} ms: {why}", self.started.elapsed().as_millis());
         }
     }
 
     /// Begins to leave: peers are to get everything.
-    pub fn leave(&self) {
-        self.leaving.store(true, Relaxed);
+    pub fn drain(&self) {
+        self.draining.store(true, Relaxed);
         self.events.send(Event::Wrote);
     }
 
     /// Whether we are leaving.
-    pub fn is_leaving(&self) -> bool {
-        self.leaving.load(Relaxed)
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
     }
 
     /// Whether we may end.
@@ -240,14 +240,13 @@ impl Node {
     }
 
     /// Why this node should not be sent work, if it should not.
-    pub fn unready(&self) -> Option<&'static str> {
-        if self.leaving.load(Relaxed) {
+    pub fn not_ready_reason(&self) -> Option<&'static str> {
+        if self.draining.load(Relaxed) {
             return Some("leaving: the last writes are being pushed to peers");
         }
-        let is_ready =
-            self.caught_up.load(Relaxed) || self.started.elapsed() >= self.config.ready_timeout;
-        (!is_ready)
-            .then_some("no exchange with a peer is complete yet (READY_TIMEOUT ends the wait)")
+        let ready =
+            self.is_ready.load(Relaxed) || self.started.elapsed() >= self.config.ready_timeout;
+        (!ready).then_some("no exchange with a peer is complete yet (READY_TIMEOUT ends the wait)")
     }
 
     /// The others, as far as they are known.
@@ -294,7 +293,7 @@ impl Node {
         };
         let peers = self.members().len() as u64;
         let waits = self.waits.load(Relaxed) as u64;
-        let ready = u64::from(self.unready().is_none());
+        let ready = u64::from(self.not_ready_reason().is_none());
         let up = self.started.elapsed().as_secs();
         let panics = PANICS.load(Relaxed);
         [

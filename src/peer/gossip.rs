@@ -64,7 +64,7 @@ pub fn gossip(node: &Node) {
                     if scheduler.peers().is_empty()
                         && (found_own_address || scheduler.knows_own_address())
                     {
-                        node.catch_up("DNS knows nobody but ourselves");
+                        node.become_ready("DNS knows nobody but ourselves");
                     }
                 }
             }
@@ -72,7 +72,7 @@ pub fn gossip(node: &Node) {
         }
         node.members().set_addresses(scheduler.peers());
         scheduler.await_replicas(node.unconfirmed.load(Relaxed) > 0, now_ms());
-        if node.is_leaving() {
+        if node.is_draining() {
             let writes = node.store().writes();
             if drained_up_to.replace(writes) != Some(writes) {
                 scheduler.drain(now_ms());
