@@ -136,12 +136,12 @@ impl Node {
     }
 
     /// Has the calling thread woken by changes from now on, as if it were unparked.
-    pub fn wake_by_changes(&self) {
+    pub fn register_watch_thread(&self) {
         let _ = self.watcher.set(std::thread::current());
     }
 
     /// Wakes the thread that looks for changes.
-    pub fn look_for_changes(&self) {
+    pub fn wake_watchers(&self) {
         self.watcher.get().into_iter().for_each(Thread::unpark);
     }
 
@@ -184,7 +184,7 @@ impl Node {
         static CLOCK_LOG: Limiter = Limiter::new();
         self.members().record_exchange(called_at, summary);
         if self.unconfirmed.load(Relaxed) > 0 {
-            self.look_for_changes();
+            self.wake_watchers();
         }
         self.metrics.add(Counter::RecordsSent, summary.sent);
         self.metrics.add(Counter::RecordsTaken, summary.taken);
@@ -335,7 +335,7 @@ impl Drop for LockedStore<'_> {
     fn drop(&mut self) {
         let changes = self.store.changes();
         if changes.is_watched() && changes.count() != self.changes_before {
-            self.node.look_for_changes();
+            self.node.wake_watchers();
         }
     }
 }

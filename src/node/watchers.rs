@@ -90,14 +90,14 @@ impl<R> Waits<R> {
             // The gossip thread goes and looks for them.
             self.node.events.send(Event::ReplicasAwaited);
         }
-        self.node.look_for_changes();
+        self.node.wake_watchers();
         (Ok(()), gone)
     }
 
     /// Passes on whatever may have come to its end, for ever. What it waited for may turn out not
     /// to have happened: then it is to be added again.
     pub fn watch(&self, pass_on: impl Fn(R)) {
-        self.node.wake_by_changes();
+        self.node.register_watch_thread();
         loop {
             let (ended, pause) = self.ended();
             match pause {
