@@ -87,37 +87,37 @@ proptest! {
 
 /// What other threads do to the two stores while an exchange goes on.
 #[derive(Clone, Debug)]
-enum Deed {
+enum Step {
     Put(usize, String, u8),
     Delete(usize, String),
     Merge(usize, Record),
     Nothing,
 }
 
-fn any_deed() -> impl Strategy<Value = Deed> {
+fn any_step() -> impl Strategy<Value = Step> {
     let key = || prop::sample::select(keys());
     prop_oneof![
-        2 => (0..2usize, key(), any::<u8>()).prop_map(|(who, key, byte)| Deed::Put(who, key, byte)),
-        1 => (0..2usize, key()).prop_map(|(who, key)| Deed::Delete(who, key)),
-        2 => (0..2usize, any_record()).prop_map(|(who, record)| Deed::Merge(who, record)),
-        3 => Just(Deed::Nothing),
+        2 => (0..2usize, key(), any::<u8>()).prop_map(|(who, key, byte)| Step::Put(who, key, byte)),
+        1 => (0..2usize, key()).prop_map(|(who, key)| Step::Delete(who, key)),
+        2 => (0..2usize, any_record()).prop_map(|(who, record)| Step::Merge(who, record)),
+        3 => Just(Step::Nothing),
     ]
 }
 
-impl Deed {
-    fn is_done_to(&self, initiator: &mut Store, responder: &mut Store, wall_ms: u64) {
+impl Step {
+    fn apply(&self, initiator: &mut Store, responder: &mut Store, wall_ms: u64) {
         let stores = [initiator, responder];
         match self {
-            Deed::Put(who, key, byte) => {
+            Step::Put(who, key, byte) => {
                 let _ = stores[*who].put(key, [*byte].into(), None, wall_ms);
             }
-            Deed::Delete(who, key) => {
+            Step::Delete(who, key) => {
                 let _ = stores[*who].delete(key, wall_ms);
             }
-            Deed::Merge(who, record) => {
+            Step::Merge(who, record) => {
                 let _ = stores[*who].merge(record.clone(), wall_ms);
             }
-            Deed::Nothing => {}
+            Step::Nothing => {}
         }
     }
 }
@@ -128,19 +128,19 @@ proptest! {
     #[test]
     fn writes_between_any_two_steps_do_no_harm(
         both in any_learned(40), ours in any_learned(25), theirs in any_learned(25),
-        deeds in vec(any_deed(), 1..120),
+        steps in vec(any_step(), 1..120),
     ) {
         let mut initiator = store_that_learned(1, &[both.clone(), ours].concat());
         let mut responder = store_that_learned(2, &[both, theirs].concat());
         let mut seen = vec![contents(&initiator), contents(&responder)];
-        let mut deeds = deeds.iter();
+        let mut steps = steps.iter();
         let outcome = exchange_with(
             (&mut initiator, member()),
             (&mut responder, member()),
             WALL_MS,
             &mut |initiator, responder, _| {
-                if let Some(deed) = deeds.next() {
-                    deed.is_done_to(initiator, responder, WALL_MS);
+                if let Some(step) = steps.next() {
+                    step.apply(initiator, responder, WALL_MS);
                     seen.push(contents(initiator));
                     seen.push(contents(responder));
                 }
@@ -899,13 +899,13 @@ proptest! {
     #[test]
     fn writes_between_the_steps_are_safe_from_the_rule_for_cut_off_nodes(
         both in any_learned(40), ours in any_learned(25), theirs in any_learned(25),
-        deeds in vec(any_deed(), 1..80), cut in 0..14u64, isolated_calls: bool,
+        steps in vec(any_step(), 1..80), cut in 0..14u64, isolated_calls: bool,
     ) {
         let isolated_since_ms = WALL_MS - 7_200_000 + cut;
         let mut initiator = store_that_learned(1, &[both.clone(), ours].concat());
         let mut responder = store_that_learned(2, &[both, theirs].concat());
         let mut seen = [vec![contents(&initiator)], vec![contents(&responder)]];
-        let mut deeds = deeds.iter();
+        let mut steps = steps.iter();
         let [initiator_is, responder_is] = match isolated_calls {
             true => [cut_off_since(isolated_since_ms), member()],
             false => [member(), cut_off_since(isolated_since_ms)],
@@ -915,8 +915,8 @@ proptest! {
             (&mut responder, responder_is),
             WALL_MS,
             &mut |initiator, responder, _| {
-                if let Some(deed) = deeds.next() {
-                    deed.is_done_to(initiator, responder, WALL_MS);
+                if let Some(step) = steps.next() {
+                    step.apply(initiator, responder, WALL_MS);
                     seen[0].push(contents(initiator));
                     seen[1].push(contents(responder));
                 }
