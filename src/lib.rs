@@ -69,7 +69,7 @@ pub mod api {
     pub use crate::core::api::map::{Shape, delete, get, list, put, put_form};
 
     pub use crate::core::api::request::{
-        Head, MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, Plan, Replicas, form, plan,
+        Head, MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, Operation, Replicas, form, operation,
     };
 }
 

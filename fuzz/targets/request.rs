@@ -3,8 +3,8 @@
 #![no_main]
 
 use gossip_sidecar::api::{
-    self, Conditions, Head, MAX_PAGE_KEYS, MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, PLAIN_TEXT, Plan,
-    Replicas, Response, Shape, form, plan,
+    self, Conditions, Head, MAX_PAGE_KEYS, MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, Operation,
+    PLAIN_TEXT, Replicas, Response, Shape, form, operation,
 };
 use gossip_sidecar::{SHARDS, Store};
 use gossip_sidecar_fuzz::{WALL_MS, assert_in_step, store};
@@ -37,8 +37,8 @@ fn check_key(key: &str) {
     // `/map/` is `/map`: the empty key has only its place in the query.
     for target in targets.iter().take(if key.is_empty() { 1 } else { 2 }) {
         let head = Head { method: "GET", target, header: &|_| None };
-        match plan(&head, MOST_KEY_BYTES) {
-            Ok(Plan::Get { keys, .. }) => assert_eq!(keys, [key], "{target}"),
+        match operation(&head, MOST_KEY_BYTES) {
+            Ok(Operation::Get { keys, .. }) => assert_eq!(keys, [key], "{target}"),
             other => panic!("{target}: {other:?}"),
         }
     }
@@ -57,9 +57,9 @@ fn check_times(ttl_ms: Option<u64>, wait_ms: Option<u64>, replicas: Option<Repli
 }
 
 /// What was planned, done.
-fn carry_out(plan: Plan, body: &[u8], store: &mut Store) -> Option<Response> {
-    let response = match plan {
-        Plan::Get { keys, shape, conditions, wait_ms } => {
+fn carry_out(operation: Operation, body: &[u8], store: &mut Store) -> Option<Response> {
+    let response = match operation {
+        Operation::Get { keys, shape, conditions, wait_ms } => {
             check_keys(&keys, &conditions);
             check_times(None, wait_ms, None);
             let response = api::get(store, &keys, shape, &conditions, WALL_MS);
@@ -69,7 +69,7 @@ fn carry_out(plan: Plan, body: &[u8], store: &mut Store) -> Option<Response> {
             }
             response
         }
-        Plan::Put { key, ttl_ms, conditions, replicas, .. } => {
+        Operation::Put { key, ttl_ms, conditions, replicas, .. } => {
             check_key(&key);
             check_times(ttl_ms, None, replicas);
             let response = api::put(store, &key, body.into(), ttl_ms, &conditions, WALL_MS);
@@ -77,11 +77,11 @@ fn carry_out(plan: Plan, body: &[u8], store: &mut Store) -> Option<Response> {
             assert!(!is_done || store.get(&key, WALL_MS) == Some(body));
             response
         }
-        Plan::PutForm { ttl_ms, replicas } => {
+        Operation::PutForm { ttl_ms, replicas } => {
             check_times(ttl_ms, None, replicas);
             return None;
         }
-        Plan::Delete { keys, conditions, replicas } => {
+        Operation::Delete { keys, conditions, replicas } => {
             check_keys(&keys, &conditions);
             check_times(None, None, replicas);
             let response = api::delete(store, &keys, &conditions, WALL_MS);
@@ -89,7 +89,7 @@ fn carry_out(plan: Plan, body: &[u8], store: &mut Store) -> Option<Response> {
             assert!(!is_done || keys.iter().all(|key| store.get(key, WALL_MS).is_none()));
             response
         }
-        Plan::List { listing, json, conditions, wait_ms } => {
+        Operation::List { listing, json, conditions, wait_ms } => {
             check_key(&listing.prefix);
             listing.after.iter().for_each(|key| check_key(key));
             check_times(None, wait_ms, None);
@@ -139,9 +139,9 @@ fuzz_target!(|bytes: &[u8]| {
     for key in ["", "a", "a/b", "key-7", "é"] {
         let _ = store.put(key, (*b"value").into(), None, WALL_MS);
     }
-    match plan(&Head { method, target, header: &header }, MOST_KEY_BYTES) {
-        Ok(plan) => {
-            let response = carry_out(plan, body, &mut store);
+    match operation(&Head { method, target, header: &header }, MOST_KEY_BYTES) {
+        Ok(operation) => {
+            let response = carry_out(operation, body, &mut store);
             response.iter().filter(|it| it.status >= 400).for_each(check_refusal);
         }
         Err(refusal) => check_refusal(&refusal),

@@ -1,7 +1,7 @@
 //! Carries out what a request wants, on a node: locks the store for it, call by call.
 
 use crate::core::api::map;
-use crate::core::api::request::{self, Plan, Replicas};
+use crate::core::api::request::{self, Operation, Replicas};
 use crate::core::api::response::{PLAIN_TEXT, Response};
 use crate::core::store::SHARDS;
 use crate::node::state::{Node, wall_ms};
@@ -40,20 +40,20 @@ pub fn unconfirmed(have: usize, wanted: usize, done: Response) -> Response {
 /// Does what a request asks for; one that has waited already does so `until` then.
 pub fn carry_out(
     node: &Node,
-    plan: Plan,
+    plan: Operation,
     has_body: bool,
     read_body: impl FnOnce() -> Result<Box<[u8]>, Response>,
     until: Option<Instant>,
 ) -> Outcome {
     let (interest, wait_ms, response, seen, conditions) = match plan {
-        Plan::Get { mut keys, shape, conditions, wait_ms } => {
+        Operation::Get { mut keys, shape, conditions, wait_ms } => {
             let mut store = node.store();
             let seen = if wait_ms.is_some() { store.changes_mut().watch() } else { 0 };
             let response = map::get(&store, &keys, shape, &conditions, wall_ms());
             let interest = Interest::Key(keys.pop().unwrap_or_default());
             (interest, wait_ms, response, seen, conditions)
         }
-        Plan::List { listing, json, conditions, wait_ms } => {
+        Operation::List { listing, json, conditions, wait_ms } => {
             let seen = wait_ms.map_or(0, |_| node.store().changes_mut().watch());
             let interest = Interest::Prefix(listing.prefix.clone());
             let mut page = listing.page();
@@ -62,7 +62,7 @@ pub fn carry_out(
             });
             (interest, wait_ms, map::list(page, json, &conditions), seen, conditions)
         }
-        Plan::Put { .. } | Plan::PutForm { .. } | Plan::Delete { .. } => {
+        Operation::Put { .. } | Operation::PutForm { .. } | Operation::Delete { .. } => {
             return write(node, plan, has_body, read_body);
         }
         plan => return Outcome::Answer(show(node, &plan)),
@@ -79,13 +79,13 @@ pub fn carry_out(
 
 fn write(
     node: &Node,
-    plan: Plan,
+    plan: Operation,
     has_body: bool,
     read_body: impl FnOnce() -> Result<Box<[u8]>, Response>,
 ) -> Outcome {
     // What was written, and how many writes there have been with it.
     let (written, replicas) = match plan {
-        Plan::Put { key, ttl_ms, conditions, tells_version, replicas } => {
+        Operation::Put { key, ttl_ms, conditions, tells_version, replicas } => {
             let written = read_body().map(|value| {
                 let mut store = node.store();
                 let put = map::put(&mut store, &key, value, ttl_ms, &conditions, wall_ms());
@@ -94,7 +94,7 @@ fn write(
             });
             (written, replicas)
         }
-        Plan::PutForm { ttl_ms, replicas } => {
+        Operation::PutForm { ttl_ms, replicas } => {
             let form = read_body().and_then(|body| request::form(&body, node.config.max_key_bytes));
             let written = form.map(|form| {
                 let mut store = node.store();
@@ -102,10 +102,10 @@ fn write(
             });
             (written, replicas)
         }
-        Plan::Delete { .. } if has_body => {
+        Operation::Delete { .. } if has_body => {
             return Outcome::Answer(Response::problem(400, "a DELETE has no body"));
         }
-        Plan::Delete { keys, conditions, replicas } => {
+        Operation::Delete { keys, conditions, replicas } => {
             let mut store = node.store();
             let response = map::delete(&mut store, &keys, &conditions, wall_ms());
             (Ok((response, store.writes())), replicas)
@@ -127,13 +127,13 @@ fn write(
 }
 
 /// What has nothing to do with the map.
-fn show(node: &Node, plan: &Plan) -> Response {
+fn show(node: &Node, plan: &Operation) -> Response {
     let text = |text: &[u8]| Response::ok(PLAIN_TEXT, text.to_vec());
     match plan {
-        Plan::Stats(json) => node.stats(*json),
-        Plan::Peers(json) => node.peers(*json),
-        Plan::Metrics => Response::ok(PROMETHEUS_TEXT, node.prometheus().into_bytes()),
-        Plan::Readyz => match node.not_ready_reason() {
+        Operation::Stats(json) => node.stats(*json),
+        Operation::Peers(json) => node.peers(*json),
+        Operation::Metrics => Response::ok(PROMETHEUS_TEXT, node.prometheus().into_bytes()),
+        Operation::Readyz => match node.not_ready_reason() {
             None => text(b"ready\n"),
             Some(reason) => Response::problem(503, reason),
         },

@@ -446,7 +446,7 @@ impl Front {
                     (!values.is_empty()).then(|| values.join(","))
                 },
             };
-            request::plan(&head, self.node.config.max_key_bytes)
+            request::operation(&head, self.node.config.max_key_bytes)
         };
         let plan = match plan {
             Ok(plan) => plan,

@@ -1,4 +1,4 @@
-//! What a request wants: method, target and headers in, a plan out, or why it cannot be had.
+//! What a request wants: method, target and headers in, an operation out, or why it cannot be had.
 
 use crate::core::api::listing::{DEFAULT_PAGE_KEYS, Listing, MAX_PAGE_KEYS};
 use crate::core::api::map::Shape;
@@ -45,7 +45,7 @@ pub struct Replicas {
 
 /// A request that is well-formed and knows what it wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Plan {
+pub enum Operation {
     /// Read these keys, in this order.
     Get {
         /// At least one.
@@ -110,7 +110,7 @@ pub enum Plan {
 }
 
 /// Finds out what a request wants, or why it cannot be had.
-pub fn plan(head: &Head<'_>, max_key_bytes: usize) -> Result<Plan, Response> {
+pub fn operation(head: &Head<'_>, max_key_bytes: usize) -> Result<Operation, Response> {
     let target = head.target;
     if target.len() > MAX_TARGET_BYTES {
         let reason = format!("the URL is longer than {MAX_TARGET_BYTES} bytes: ask for fewer keys");
@@ -126,29 +126,31 @@ pub fn plan(head: &Head<'_>, max_key_bytes: usize) -> Result<Plan, Response> {
     let mut query = Query::parse(query)?;
     match path {
         "/map" | "/map/" => match method {
-            Method::Read => get_plan(head, query, max_key_bytes),
-            Method::Put => put_plan(head, query, max_key_bytes),
-            Method::Post => form_plan(head, query),
-            Method::Delete => delete_plan(head, query, max_key_bytes),
+            Method::Read => get_operation(head, query, max_key_bytes),
+            Method::Put => put_operation(head, query, max_key_bytes),
+            Method::Post => form_operation(head, query),
+            Method::Delete => delete_operation(head, query, max_key_bytes),
             Method::Other => Err(not_allowed(head.method, "GET, HEAD, PUT, POST, DELETE")),
         },
-        "/keys" if method == Method::Read => list_plan(head, query, max_key_bytes),
+        "/keys" if method == Method::Read => list_operation(head, query, max_key_bytes),
         // As in k8s-gossipcar, parameters may be there and mean nothing.
-        "/stats" if method == Method::Read => Ok(Plan::Stats(json_or(head, PLAIN_TEXT, true)?)),
+        "/stats" if method == Method::Read => {
+            Ok(Operation::Stats(json_or(head, PLAIN_TEXT, true)?))
+        }
         "/peers" | "/metrics" | "/healthz" | "/readyz" if method == Method::Read => {
             query.finish("this path takes no parameters")?;
             Ok(match path {
-                "/peers" => Plan::Peers(json_or(head, PLAIN_TEXT, false)?),
-                "/metrics" => Plan::Metrics,
-                "/healthz" => Plan::Healthz,
-                _ => Plan::Readyz,
+                "/peers" => Operation::Peers(json_or(head, PLAIN_TEXT, false)?),
+                "/metrics" => Operation::Metrics,
+                "/healthz" => Operation::Healthz,
+                _ => Operation::Readyz,
             })
         }
         "/keys" | "/stats" | "/peers" | "/metrics" | "/healthz" | "/readyz" => {
             Err(not_allowed(head.method, "GET, HEAD"))
         }
         _ => match path.strip_prefix("/map/") {
-            Some(key) => one_key_plan(head, method, key, query, max_key_bytes),
+            Some(key) => one_key_operation(head, method, key, query, max_key_bytes),
             None => Err(Response::problem(
                 404,
                 "no such path: there are /map, /map/KEY, /keys, /peers, /stats, /metrics, /healthz and /readyz",
@@ -186,7 +188,11 @@ fn not_allowed(method: &str, allow: &'static str) -> Response {
     Response { allow: Some(allow), ..problem }
 }
 
-fn get_plan(head: &Head<'_>, mut query: Query, max_key_bytes: usize) -> Result<Plan, Response> {
+fn get_operation(
+    head: &Head<'_>,
+    mut query: Query,
+    max_key_bytes: usize,
+) -> Result<Operation, Response> {
     // As in k8s-gossipcar, parameters of other names may be there and mean nothing.
     let keys = query.keys(max_key_bytes)?;
     if keys.is_empty() {
@@ -202,10 +208,14 @@ fn get_plan(head: &Head<'_>, mut query: Query, max_key_bytes: usize) -> Result<P
     }
     let json = json_or(head, OCTET_STREAM, true)?;
     let shape = if json { Shape::Json } else { Shape::Pairs };
-    Ok(Plan::Get { keys, shape, conditions, wait_ms })
+    Ok(Operation::Get { keys, shape, conditions, wait_ms })
 }
 
-fn put_plan(head: &Head<'_>, mut query: Query, max_key_bytes: usize) -> Result<Plan, Response> {
+fn put_operation(
+    head: &Head<'_>,
+    mut query: Query,
+    max_key_bytes: usize,
+) -> Result<Operation, Response> {
     let mut keys = query.keys(max_key_bytes)?.into_iter();
     let ttl_ms = query.duration_ms("ttl", 1..=MAX_TTL_MS)?;
     let replicas = query.replicas()?;
@@ -225,15 +235,15 @@ fn put_one(
     ttl_ms: Option<u64>,
     replicas: Option<Replicas>,
     tells_version: bool,
-) -> Result<Plan, Response> {
+) -> Result<Operation, Response> {
     if (head.header)("Content-Range").is_some() {
         return Err(Response::problem(400, "a value is written whole: no Content-Range"));
     }
     as_it_is(head)?;
-    Ok(Plan::Put { key, ttl_ms, conditions: conditions(head)?, tells_version, replicas })
+    Ok(Operation::Put { key, ttl_ms, conditions: conditions(head)?, tells_version, replicas })
 }
 
-fn form_plan(head: &Head<'_>, mut query: Query) -> Result<Plan, Response> {
+fn form_operation(head: &Head<'_>, mut query: Query) -> Result<Operation, Response> {
     let ttl_ms = query.duration_ms("ttl", 1..=MAX_TTL_MS)?;
     let replicas = query.replicas()?;
     query.finish(
@@ -249,13 +259,17 @@ fn form_plan(head: &Head<'_>, mut query: Query) -> Result<Plan, Response> {
     let content_type = (head.header)("Content-Type").unwrap_or_else(|| FORM.to_owned());
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     if media_type.eq_ignore_ascii_case(FORM) {
-        Ok(Plan::PutForm { ttl_ms, replicas })
+        Ok(Operation::PutForm { ttl_ms, replicas })
     } else {
         Err(Response::problem(415, format_args!("a POST takes a form: Content-Type: {FORM}")))
     }
 }
 
-fn delete_plan(head: &Head<'_>, mut query: Query, max_key_bytes: usize) -> Result<Plan, Response> {
+fn delete_operation(
+    head: &Head<'_>,
+    mut query: Query,
+    max_key_bytes: usize,
+) -> Result<Operation, Response> {
     let keys = query.keys(max_key_bytes)?;
     let replicas = query.replicas()?;
     query.finish("a DELETE takes the parameters k, replicas and wait only: DELETE /map?k=KEY")?;
@@ -269,16 +283,16 @@ fn delete_plan(head: &Head<'_>, mut query: Query, max_key_bytes: usize) -> Resul
             "If-Match and If-None-Match are for one key: DELETE /map?k=KEY",
         ));
     }
-    Ok(Plan::Delete { keys, conditions, replicas })
+    Ok(Operation::Delete { keys, conditions, replicas })
 }
 
-fn one_key_plan(
+fn one_key_operation(
     head: &Head<'_>,
     method: Method,
     key: &str,
     mut query: Query,
     max_key_bytes: usize,
-) -> Result<Plan, Response> {
+) -> Result<Operation, Response> {
     let key = checked_key(text(decode(key, false)?)?, max_key_bytes)?;
     match method {
         Method::Read => {
@@ -289,7 +303,7 @@ fn one_key_plan(
                 return Err(not_acceptable(OCTET_STREAM));
             }
             let conditions = conditions(head)?;
-            Ok(Plan::Get { keys: vec![key], shape: Shape::Value, conditions, wait_ms })
+            Ok(Operation::Get { keys: vec![key], shape: Shape::Value, conditions, wait_ms })
         }
         Method::Put => {
             let ttl_ms = query.duration_ms("ttl", 1..=MAX_TTL_MS)?;
@@ -302,13 +316,17 @@ fn one_key_plan(
         Method::Delete => {
             let replicas = query.replicas()?;
             query.finish("a DELETE of one key takes replicas and wait only: DELETE /map/KEY")?;
-            Ok(Plan::Delete { keys: vec![key], conditions: conditions(head)?, replicas })
+            Ok(Operation::Delete { keys: vec![key], conditions: conditions(head)?, replicas })
         }
         Method::Post | Method::Other => Err(not_allowed(head.method, "GET, HEAD, PUT, DELETE")),
     }
 }
 
-fn list_plan(head: &Head<'_>, mut query: Query, max_key_bytes: usize) -> Result<Plan, Response> {
+fn list_operation(
+    head: &Head<'_>,
+    mut query: Query,
+    max_key_bytes: usize,
+) -> Result<Operation, Response> {
     let prefix = checked_key(query.text("prefix")?.unwrap_or_default(), max_key_bytes)?;
     let after = query.text("after")?.map(|key| checked_key(key, max_key_bytes)).transpose()?;
     let limit = query.number("limit", MAX_PAGE_KEYS)?.unwrap_or(DEFAULT_PAGE_KEYS);
@@ -316,7 +334,7 @@ fn list_plan(head: &Head<'_>, mut query: Query, max_key_bytes: usize) -> Result<
     query.finish("/keys takes the parameters prefix, after, limit and wait only")?;
     let json = json_or(head, PLAIN_TEXT, false)?;
     let listing = Listing { prefix, after, limit };
-    Ok(Plan::List { listing, json, conditions: conditions(head)?, wait_ms })
+    Ok(Operation::List { listing, json, conditions: conditions(head)?, wait_ms })
 }
 
 fn conditions(head: &Head<'_>) -> Result<Conditions, Response> {
