@@ -62,7 +62,7 @@ pub use crate::core::exchange::{
 pub mod api {
     pub use crate::core::api::response::{PLAIN_TEXT, Response};
 
-    pub use crate::core::api::preconditions::Conditions;
+    pub use crate::core::api::preconditions::Preconditions;
 
     pub use crate::core::api::listing::MAX_PAGE_KEYS;
 

@@ -249,7 +249,7 @@ fn json_is_given_to_whoever_prefers_it() {
     assert_eq!(accept("/peers", "text/html").0, 406);
 }
 
-// Conditions.
+// Preconditions.
 
 #[test]
 fn a_write_is_carried_out_only_if_the_version_is_as_it_says() {

@@ -3,8 +3,8 @@
 #![no_main]
 
 use gossip_sidecar::api::{
-    self, Conditions, Head, MAX_PAGE_KEYS, MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, Operation,
-    PLAIN_TEXT, Replicas, Response, Shape, form, operation,
+    self, Head, MAX_PAGE_KEYS, MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, Operation, PLAIN_TEXT,
+    Preconditions, Replicas, Response, Shape, form, operation,
 };
 use gossip_sidecar::{SHARDS, Store};
 use gossip_sidecar_fuzz::{WALL_MS, assert_in_step, store};
@@ -44,8 +44,8 @@ fn check_key(key: &str) {
     }
 }
 
-fn check_keys(keys: &[String], conditions: &Conditions) {
-    assert!(!keys.is_empty() && (keys.len() == 1 || conditions.is_empty()));
+fn check_keys(keys: &[String], preconditions: &Preconditions) {
+    assert!(!keys.is_empty() && (keys.len() == 1 || preconditions.is_empty()));
     keys.iter().for_each(|key| check_key(key));
 }
 
@@ -59,20 +59,20 @@ fn check_times(ttl_ms: Option<u64>, wait_ms: Option<u64>, replicas: Option<Repli
 /// What was planned, done.
 fn carry_out(operation: Operation, body: &[u8], store: &mut Store) -> Option<Response> {
     let response = match operation {
-        Operation::Get { keys, shape, conditions, wait_ms } => {
-            check_keys(&keys, &conditions);
+        Operation::Get { keys, shape, preconditions, wait_ms } => {
+            check_keys(&keys, &preconditions);
             check_times(None, wait_ms, None);
-            let response = api::get(store, &keys, shape, &conditions, WALL_MS);
+            let response = api::get(store, &keys, shape, &preconditions, WALL_MS);
             if response.status == 200 && shape == Shape::Json {
                 let text = std::str::from_utf8(&response.body).expect("JSON is UTF-8");
                 assert_eq!(text.find(char::is_control), Some(text.len() - 1), "{text:?}");
             }
             response
         }
-        Operation::Put { key, ttl_ms, conditions, replicas, .. } => {
+        Operation::Put { key, ttl_ms, preconditions, replicas, .. } => {
             check_key(&key);
             check_times(ttl_ms, None, replicas);
-            let response = api::put(store, &key, body.into(), ttl_ms, &conditions, WALL_MS);
+            let response = api::put(store, &key, body.into(), ttl_ms, &preconditions, WALL_MS);
             let is_done = matches!(response.status, 201 | 204);
             assert!(!is_done || store.get(&key, WALL_MS) == Some(body));
             response
@@ -81,22 +81,22 @@ fn carry_out(operation: Operation, body: &[u8], store: &mut Store) -> Option<Res
             check_times(ttl_ms, None, replicas);
             return None;
         }
-        Operation::Delete { keys, conditions, replicas } => {
-            check_keys(&keys, &conditions);
+        Operation::Delete { keys, preconditions, replicas } => {
+            check_keys(&keys, &preconditions);
             check_times(None, None, replicas);
-            let response = api::delete(store, &keys, &conditions, WALL_MS);
+            let response = api::delete(store, &keys, &preconditions, WALL_MS);
             let is_done = response.status == 204;
             assert!(!is_done || keys.iter().all(|key| store.get(key, WALL_MS).is_none()));
             response
         }
-        Operation::List { listing, json, conditions, wait_ms } => {
+        Operation::List { listing, json, preconditions, wait_ms } => {
             check_key(&listing.prefix);
             listing.after.iter().for_each(|key| check_key(key));
             check_times(None, wait_ms, None);
             assert!((1..=MAX_PAGE_KEYS).contains(&listing.limit));
             let mut page = listing.page();
             (0..SHARDS).for_each(|shard| page.visit(store, shard, WALL_MS));
-            api::list(page, json, &conditions)
+            api::list(page, json, &preconditions)
         }
         _ => return None,
     };

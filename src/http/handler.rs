@@ -45,22 +45,22 @@ pub fn carry_out(
     read_body: impl FnOnce() -> Result<Box<[u8]>, Response>,
     until: Option<Instant>,
 ) -> Outcome {
-    let (interest, wait_ms, response, seen, conditions) = match plan {
-        Operation::Get { mut keys, shape, conditions, wait_ms } => {
+    let (interest, wait_ms, response, seen, preconditions) = match plan {
+        Operation::Get { mut keys, shape, preconditions, wait_ms } => {
             let mut store = node.store();
             let seen = if wait_ms.is_some() { store.changes_mut().watch() } else { 0 };
-            let response = map::get(&store, &keys, shape, &conditions, wall_ms());
+            let response = map::get(&store, &keys, shape, &preconditions, wall_ms());
             let interest = Interest::Key(keys.pop().unwrap_or_default());
-            (interest, wait_ms, response, seen, conditions)
+            (interest, wait_ms, response, seen, preconditions)
         }
-        Operation::List { listing, json, conditions, wait_ms } => {
+        Operation::List { listing, json, preconditions, wait_ms } => {
             let seen = wait_ms.map_or(0, |_| node.store().changes_mut().watch());
             let interest = Interest::Prefix(listing.prefix.clone());
             let mut page = listing.page();
             (0..SHARDS).for_each(|shard| {
                 page.visit(&node.store_after_others(), shard, wall_ms());
             });
-            (interest, wait_ms, map::list(page, json, &conditions), seen, conditions)
+            (interest, wait_ms, map::list(page, json, &preconditions), seen, preconditions)
         }
         Operation::Put { .. } | Operation::PutForm { .. } | Operation::Delete { .. } => {
             return write(node, plan, has_body, read_body);
@@ -70,7 +70,7 @@ pub fn carry_out(
     let now = Instant::now();
     let until = until.or_else(|| Some(now + Duration::from_millis(wait_ms?)));
     match until {
-        Some(until) if response.is_unchanged(&conditions) && now < until => {
+        Some(until) if response.is_unchanged(&preconditions) && now < until => {
             Outcome::Wait(interest, seen, until)
         }
         _ => Outcome::Answer(response),
@@ -85,10 +85,10 @@ fn write(
 ) -> Outcome {
     // What was written, and how many writes there have been with it.
     let (written, replicas) = match plan {
-        Operation::Put { key, ttl_ms, conditions, tells_version, replicas } => {
+        Operation::Put { key, ttl_ms, preconditions, tells_version, replicas } => {
             let written = read_body().map(|value| {
                 let mut store = node.store();
-                let put = map::put(&mut store, &key, value, ttl_ms, &conditions, wall_ms());
+                let put = map::put(&mut store, &key, value, ttl_ms, &preconditions, wall_ms());
                 let tag = put.tag.clone().filter(|_| tells_version);
                 (Response { tag, ..put }, store.writes())
             });
@@ -105,9 +105,9 @@ fn write(
         Operation::Delete { .. } if has_body => {
             return Outcome::Answer(Response::problem(400, "a DELETE has no body"));
         }
-        Operation::Delete { keys, conditions, replicas } => {
+        Operation::Delete { keys, preconditions, replicas } => {
             let mut store = node.store();
-            let response = map::delete(&mut store, &keys, &conditions, wall_ms());
+            let response = map::delete(&mut store, &keys, &preconditions, wall_ms());
             (Ok((response, store.writes())), replicas)
         }
         plan => return Outcome::Answer(show(node, &plan)),

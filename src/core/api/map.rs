@@ -1,7 +1,7 @@
 //! Operations on the map: each one call on the store.
 
 use crate::core::api::json;
-use crate::core::api::preconditions::Conditions;
+use crate::core::api::preconditions::Preconditions;
 use crate::core::entry::Entry;
 
 use crate::core::api::listing::Page;
@@ -29,16 +29,16 @@ pub fn get(
     store: &Store,
     keys: &[String],
     shape: Shape,
-    conditions: &Conditions,
+    preconditions: &Preconditions,
     wall_ms: u64,
 ) -> Response {
     let find = |key: &String| store.find(key, wall_ms);
     let only = if let [key] = keys { find(key) } else { None };
     let tag = tag(only);
-    if conditions.mismatches(tag.as_deref()) {
+    if preconditions.mismatches(tag.as_deref()) {
         return Response::precondition_failed();
     }
-    if conditions.knows(tag.as_deref()) {
+    if preconditions.knows(tag.as_deref()) {
         return Response::not_modified(tag);
     }
     let found = || {
@@ -89,13 +89,13 @@ pub fn put(
     key: &str,
     value: Box<[u8]>,
     ttl_ms: Option<u64>,
-    conditions: &Conditions,
+    preconditions: &Preconditions,
     wall_ms: u64,
 ) -> Response {
     if store.is_closed() {
         return Response::leaving();
     }
-    if !allows(store, key, conditions, wall_ms) {
+    if !allows(store, key, preconditions, wall_ms) {
         return Response::precondition_failed();
     }
     let (status, version) = match store.put(key, value, ttl_ms, wall_ms) {
@@ -129,13 +129,13 @@ fn refusal(refused: Put) -> Response {
 pub fn delete(
     store: &mut Store,
     keys: &[String],
-    conditions: &Conditions,
+    preconditions: &Preconditions,
     wall_ms: u64,
 ) -> Response {
     if store.is_closed() {
         return Response::leaving();
     }
-    if keys.iter().any(|key| !allows(store, key, conditions, wall_ms)) {
+    if keys.iter().any(|key| !allows(store, key, preconditions, wall_ms)) {
         return Response::precondition_failed();
     }
     let deleted = keys.iter().filter(|key| store.delete(key, wall_ms).is_some()).count();
@@ -146,21 +146,21 @@ pub fn delete(
 }
 
 /// Whether a write may go on.
-fn allows(store: &Store, key: &str, conditions: &Conditions, wall_ms: u64) -> bool {
-    if conditions.is_empty() {
+fn allows(store: &Store, key: &str, preconditions: &Preconditions, wall_ms: u64) -> bool {
+    if preconditions.is_empty() {
         return true;
     }
     let tag = tag(store.find(key, wall_ms));
-    !conditions.mismatches(tag.as_deref()) && !conditions.knows(tag.as_deref())
+    !preconditions.mismatches(tag.as_deref()) && !preconditions.knows(tag.as_deref())
 }
 
 /// A page of keys, as JSON or one a line, each so encoded that it can stand in a URL.
-pub fn list(page: Page, json: bool, conditions: &Conditions) -> Response {
+pub fn list(page: Page, json: bool, preconditions: &Preconditions) -> Response {
     let tag = Some(page.tag());
-    if conditions.mismatches(tag.as_deref()) {
+    if preconditions.mismatches(tag.as_deref()) {
         return Response::precondition_failed();
     }
-    if conditions.knows(tag.as_deref()) {
+    if preconditions.knows(tag.as_deref()) {
         return Response::not_modified(tag);
     }
     let (keys, has_more) = page.finish();

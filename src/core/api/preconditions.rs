@@ -18,12 +18,12 @@ struct Tag {
 
 /// Under which conditions a request is to be carried out.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Conditions {
+pub struct Preconditions {
     if_match: Option<Tags>,
     if_none_match: Option<Tags>,
 }
 
-impl Conditions {
+impl Preconditions {
     /// Reads `If-Match` and `If-None-Match`; `None` if one of them is not what it should be.
     pub fn parse(if_match: Option<&str>, if_none_match: Option<&str>) -> Option<Self> {
         let parse = |header: Option<&str>| match header {
@@ -146,10 +146,11 @@ mod tests {
     #[test]
     fn tags_are_read_as_the_rfc_writes_them() {
         let knows = |header: &str, tag| {
-            Conditions::parse(None, Some(header)).map(|conditions| conditions.knows(tag))
+            Preconditions::parse(None, Some(header)).map(|preconditions| preconditions.knows(tag))
         };
         let matches = |header: &str, tag| {
-            Conditions::parse(Some(header), None).map(|conditions| !conditions.mismatches(tag))
+            Preconditions::parse(Some(header), None)
+                .map(|preconditions| !preconditions.mismatches(tag))
         };
         for (header, tag, known, matched) in [
             ("*", Some("a"), true, true),
@@ -170,7 +171,7 @@ mod tests {
             assert_eq!(knows(bad, None), None, "{bad}");
             assert_eq!(matches(bad, None), None, "{bad}");
         }
-        let none = Conditions::default();
+        let none = Preconditions::default();
         assert!(none.is_empty() && !none.mismatches(Some("a")) && !none.knows(Some("a")));
     }
 

@@ -2,7 +2,7 @@
 
 use crate::core::api::listing::{DEFAULT_PAGE_KEYS, Listing, MAX_PAGE_KEYS};
 use crate::core::api::map::Shape;
-use crate::core::api::preconditions::{Conditions, prefers_second};
+use crate::core::api::preconditions::{Preconditions, prefers_second};
 use crate::core::api::response::{JSON, OCTET_STREAM, PLAIN_TEXT, Response};
 use crate::core::store::Pairs;
 
@@ -53,7 +53,7 @@ pub enum Operation {
         /// Of the answer.
         shape: Shape,
         /// For one key only.
-        conditions: Conditions,
+        preconditions: Preconditions,
         /// For how long to wait for another version than the one that the client knows.
         wait_ms: Option<u64>,
     },
@@ -64,7 +64,7 @@ pub enum Operation {
         /// After which time the value is gone.
         ttl_ms: Option<u64>,
         /// Checked in the same step.
-        conditions: Conditions,
+        preconditions: Preconditions,
         /// Whether the answer tells the version; k8s-gossipcar's does not.
         tells_version: bool,
         /// Who is to have it before the answer.
@@ -82,7 +82,7 @@ pub enum Operation {
         /// At least one.
         keys: Vec<String>,
         /// For one key only.
-        conditions: Conditions,
+        preconditions: Preconditions,
         /// Who is to know before the answer.
         replicas: Option<Replicas>,
     },
@@ -93,7 +93,7 @@ pub enum Operation {
         /// Instead of a key a line.
         json: bool,
         /// On the tag of the whole prefix.
-        conditions: Conditions,
+        preconditions: Preconditions,
         /// As for a key.
         wait_ms: Option<u64>,
     },
@@ -198,9 +198,9 @@ fn get_operation(
     if keys.is_empty() {
         return Err(Response::problem(422, "no key: GET /map?k=KEY, or several: ?k=A&k=B"));
     }
-    let conditions = conditions(head)?;
+    let preconditions = preconditions(head)?;
     let wait_ms = query.duration_ms("wait", 0..=MAX_WAIT_MS)?;
-    if keys.len() > 1 && (!conditions.is_empty() || wait_ms.is_some()) {
+    if keys.len() > 1 && (!preconditions.is_empty() || wait_ms.is_some()) {
         return Err(Response::problem(
             422,
             "If-Match, If-None-Match and wait are for one key: GET /map?k=KEY",
@@ -208,7 +208,7 @@ fn get_operation(
     }
     let json = json_or(head, OCTET_STREAM, true)?;
     let shape = if json { Shape::Json } else { Shape::Pairs };
-    Ok(Operation::Get { keys, shape, conditions, wait_ms })
+    Ok(Operation::Get { keys, shape, preconditions, wait_ms })
 }
 
 fn put_operation(
@@ -240,7 +240,7 @@ fn put_one(
         return Err(Response::problem(400, "a value is written whole: no Content-Range"));
     }
     as_it_is(head)?;
-    Ok(Operation::Put { key, ttl_ms, conditions: conditions(head)?, tells_version, replicas })
+    Ok(Operation::Put { key, ttl_ms, preconditions: preconditions(head)?, tells_version, replicas })
 }
 
 fn form_operation(head: &Head<'_>, mut query: Query) -> Result<Operation, Response> {
@@ -250,7 +250,7 @@ fn form_operation(head: &Head<'_>, mut query: Query) -> Result<Operation, Respon
         "a POST takes the parameters ttl, replicas and wait only, and keys and values in its body",
     )?;
     as_it_is(head)?;
-    if !conditions(head)?.is_empty() {
+    if !preconditions(head)?.is_empty() {
         return Err(Response::problem(
             422,
             "If-Match and If-None-Match are for one key: PUT /map?k=KEY",
@@ -276,14 +276,14 @@ fn delete_operation(
     if keys.is_empty() {
         return Err(Response::problem(422, "no key: DELETE /map?k=KEY, or several: ?k=A&k=B"));
     }
-    let conditions = conditions(head)?;
-    if keys.len() > 1 && !conditions.is_empty() {
+    let preconditions = preconditions(head)?;
+    if keys.len() > 1 && !preconditions.is_empty() {
         return Err(Response::problem(
             422,
             "If-Match and If-None-Match are for one key: DELETE /map?k=KEY",
         ));
     }
-    Ok(Operation::Delete { keys, conditions, replicas })
+    Ok(Operation::Delete { keys, preconditions, replicas })
 }
 
 fn one_key_operation(
@@ -302,8 +302,8 @@ fn one_key_operation(
             if prefers_second(&accept(head), OCTET_STREAM, OCTET_STREAM).is_none() {
                 return Err(not_acceptable(OCTET_STREAM));
             }
-            let conditions = conditions(head)?;
-            Ok(Operation::Get { keys: vec![key], shape: Shape::Value, conditions, wait_ms })
+            let preconditions = preconditions(head)?;
+            Ok(Operation::Get { keys: vec![key], shape: Shape::Value, preconditions, wait_ms })
         }
         Method::Put => {
             let ttl_ms = query.duration_ms("ttl", 1..=MAX_TTL_MS)?;
@@ -316,7 +316,7 @@ fn one_key_operation(
         Method::Delete => {
             let replicas = query.replicas()?;
             query.finish("a DELETE of one key takes replicas and wait only: DELETE /map/KEY")?;
-            Ok(Operation::Delete { keys: vec![key], conditions: conditions(head)?, replicas })
+            Ok(Operation::Delete { keys: vec![key], preconditions: preconditions(head)?, replicas })
         }
         Method::Post | Method::Other => Err(not_allowed(head.method, "GET, HEAD, PUT, DELETE")),
     }
@@ -334,12 +334,12 @@ fn list_operation(
     query.finish("/keys takes the parameters prefix, after, limit and wait only")?;
     let json = json_or(head, PLAIN_TEXT, false)?;
     let listing = Listing { prefix, after, limit };
-    Ok(Operation::List { listing, json, conditions: conditions(head)?, wait_ms })
+    Ok(Operation::List { listing, json, preconditions: preconditions(head)?, wait_ms })
 }
 
-fn conditions(head: &Head<'_>) -> Result<Conditions, Response> {
+fn preconditions(head: &Head<'_>) -> Result<Preconditions, Response> {
     let (if_match, if_none_match) = ((head.header)("If-Match"), (head.header)("If-None-Match"));
-    Conditions::parse(if_match.as_deref(), if_none_match.as_deref()).ok_or_else(|| {
+    Preconditions::parse(if_match.as_deref(), if_none_match.as_deref()).ok_or_else(|| {
         Response::problem(
             400,
             "If-Match and If-None-Match take * or versions in quotes, as ETag says them",

@@ -1,6 +1,6 @@
 //! The response to a request, before it is written down.
 
-use crate::core::api::preconditions::Conditions;
+use crate::core::api::preconditions::Preconditions;
 
 /// The media type of the map's answers, as k8s-gossipcar spells it.
 pub const OCTET_STREAM: &str = "application/octet-stream";
@@ -62,7 +62,7 @@ impl Response {
 
     /// Whether a client that waits for a change has to wait on: one that knows a version waits for
     /// anything else, and one that knows none for there to be one.
-    pub fn is_unchanged(&self, conditions: &Conditions) -> bool {
-        self.status == 304 || (self.status == 404 && !conditions.know_something())
+    pub fn is_unchanged(&self, preconditions: &Preconditions) -> bool {
+        self.status == 304 || (self.status == 404 && !preconditions.know_something())
     }
 }
