@@ -66,7 +66,7 @@ pub mod api {
 
     pub use crate::core::api::listing::MAX_PAGE_KEYS;
 
-    pub use crate::core::api::map::{Shape, delete, get, list, put, put_form};
+    pub use crate::core::api::map::{Representation, delete, get, list, put, put_form};
 
     pub use crate::core::api::request::{
         Head, MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, Operation, Replicas, form, operation,

@@ -4,7 +4,7 @@
 
 use gossip_sidecar::api::{
     self, Head, MAX_PAGE_KEYS, MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, Operation, PLAIN_TEXT,
-    Preconditions, Replicas, Response, Shape, form, operation,
+    Preconditions, Replicas, Representation, Response, form, operation,
 };
 use gossip_sidecar::{SHARDS, Store};
 use gossip_sidecar_fuzz::{WALL_MS, assert_in_step, store};
@@ -59,11 +59,11 @@ fn check_times(ttl_ms: Option<u64>, wait_ms: Option<u64>, replicas: Option<Repli
 /// What was planned, done.
 fn carry_out(operation: Operation, body: &[u8], store: &mut Store) -> Option<Response> {
     let response = match operation {
-        Operation::Get { keys, shape, preconditions, wait_ms } => {
+        Operation::Get { keys, representation, preconditions, wait_ms } => {
             check_keys(&keys, &preconditions);
             check_times(None, wait_ms, None);
-            let response = api::get(store, &keys, shape, &preconditions, WALL_MS);
-            if response.status == 200 && shape == Shape::Json {
+            let response = api::get(store, &keys, representation, &preconditions, WALL_MS);
+            if response.status == 200 && representation == Representation::Json {
                 let text = std::str::from_utf8(&response.body).expect("JSON is UTF-8");
                 assert_eq!(text.find(char::is_control), Some(text.len() - 1), "{text:?}");
             }

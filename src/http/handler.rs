@@ -46,10 +46,10 @@ pub fn carry_out(
     until: Option<Instant>,
 ) -> Outcome {
     let (interest, wait_ms, response, seen, preconditions) = match plan {
-        Operation::Get { mut keys, shape, preconditions, wait_ms } => {
+        Operation::Get { mut keys, representation, preconditions, wait_ms } => {
             let mut store = node.store();
             let seen = if wait_ms.is_some() { store.changes_mut().watch() } else { 0 };
-            let response = map::get(&store, &keys, shape, &preconditions, wall_ms());
+            let response = map::get(&store, &keys, representation, &preconditions, wall_ms());
             let interest = Interest::Key(keys.pop().unwrap_or_default());
             (interest, wait_ms, response, seen, preconditions)
         }

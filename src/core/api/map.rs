@@ -11,7 +11,7 @@ use std::fmt::Write;
 
 /// How the values of keys are written down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Shape {
+pub enum Representation {
     /// `KEY=value` a line.
     Pairs,
     /// The value of one key and nothing else.
@@ -28,7 +28,7 @@ fn tag(entry: Option<&Entry>) -> Option<String> {
 pub fn get(
     store: &Store,
     keys: &[String],
-    shape: Shape,
+    representation: Representation,
     preconditions: &Preconditions,
     wall_ms: u64,
 ) -> Response {
@@ -48,9 +48,9 @@ pub fn get(
     let Some((_, first)) = found().next() else {
         return Response::problem(404, "none of these keys is here");
     };
-    let (content_type, body) = match shape {
-        Shape::Value => (OCTET_STREAM, first.to_vec()),
-        Shape::Pairs => {
+    let (content_type, body) = match representation {
+        Representation::Value => (OCTET_STREAM, first.to_vec()),
+        Representation::Pairs => {
             let size = found().map(|(key, value)| key.len() + value.len() + 2).sum();
             let mut body = Vec::with_capacity(size);
             for (key, value) in found() {
@@ -61,7 +61,7 @@ pub fn get(
             }
             (OCTET_STREAM, body)
         }
-        Shape::Json => {
+        Representation::Json => {
             let mut object = json::Members::object();
             // A name stands in an object once.
             let mut names: Vec<&str> = keys.iter().map(String::as_str).collect();

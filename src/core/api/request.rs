@@ -1,7 +1,7 @@
 //! What a request wants: method, target and headers in, an operation out, or why it cannot be had.
 
 use crate::core::api::listing::{DEFAULT_PAGE_KEYS, Listing, MAX_PAGE_KEYS};
-use crate::core::api::map::Shape;
+use crate::core::api::map::Representation;
 use crate::core::api::preconditions::{Preconditions, prefers_second};
 use crate::core::api::response::{JSON, OCTET_STREAM, PLAIN_TEXT, Response};
 use crate::core::store::Pairs;
@@ -51,7 +51,7 @@ pub enum Operation {
         /// At least one.
         keys: Vec<String>,
         /// Of the answer.
-        shape: Shape,
+        representation: Representation,
         /// For one key only.
         preconditions: Preconditions,
         /// For how long to wait for another version than the one that the client knows.
@@ -207,8 +207,8 @@ fn get_operation(
         ));
     }
     let json = json_or(head, OCTET_STREAM, true)?;
-    let shape = if json { Shape::Json } else { Shape::Pairs };
-    Ok(Operation::Get { keys, shape, preconditions, wait_ms })
+    let representation = if json { Representation::Json } else { Representation::Pairs };
+    Ok(Operation::Get { keys, representation, preconditions, wait_ms })
 }
 
 fn put_operation(
@@ -303,7 +303,12 @@ fn one_key_operation(
                 return Err(not_acceptable(OCTET_STREAM));
             }
             let preconditions = preconditions(head)?;
-            Ok(Operation::Get { keys: vec![key], shape: Shape::Value, preconditions, wait_ms })
+            Ok(Operation::Get {
+                keys: vec![key],
+                representation: Representation::Value,
+                preconditions,
+                wait_ms,
+            })
         }
         Method::Put => {
             let ttl_ms = query.duration_ms("ttl", 1..=MAX_TTL_MS)?;
