@@ -34,7 +34,7 @@ pub fn unconfirmed(have: usize, wanted: usize, done: Response) -> Response {
     let reason = format!(
         "{have} of {wanted} other pods have confirmed the write so far; it is done here, and goes on to all"
     );
-    Response { tag: done.tag, ..Response::problem(504, reason) }
+    Response { etag: done.etag, ..Response::problem(504, reason) }
 }
 
 /// Does what a request asks for; one that has waited already does so `until` then.
@@ -85,12 +85,12 @@ fn write(
 ) -> Outcome {
     // What was written, and how many writes there have been with it.
     let (written, replicas) = match plan {
-        Operation::Put { key, ttl_ms, preconditions, tells_version, replicas } => {
+        Operation::Put { key, ttl_ms, preconditions, sends_etag, replicas } => {
             let written = read_body().map(|value| {
                 let mut store = node.store();
                 let put = map::put(&mut store, &key, value, ttl_ms, &preconditions, wall_ms());
-                let tag = put.tag.clone().filter(|_| tells_version);
-                (Response { tag, ..put }, store.writes())
+                let etag = put.etag.clone().filter(|_| sends_etag);
+                (Response { etag, ..put }, store.writes())
             });
             (written, replicas)
         }

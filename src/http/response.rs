@@ -18,8 +18,8 @@ pub fn encode(response: &Response, reason: &str, is_head: bool, closes: bool) ->
         if let Some(allow) = response.allow {
             write!(bytes, "Allow: {allow}\r\n")?;
         }
-        if let Some(tag) = &response.tag {
-            write!(bytes, "ETag: \"{tag}\"\r\n")?;
+        if let Some(etag) = &response.etag {
+            write!(bytes, "ETag: \"{etag}\"\r\n")?;
         }
         if let Some(modified_ms) = response.modified_ms {
             // A version may be ahead of the clock, but this date must not.

@@ -72,7 +72,7 @@ impl Page {
     }
 
     /// What changes with every change of a key that has the prefix, be it on this page or not.
-    pub fn tag(&self) -> String {
+    pub fn etag(&self) -> String {
         format!("{:016x}-{:x}", self.digest.xor, self.digest.count)
     }
 
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn the_tag_changes_with_every_key_of_the_prefix_and_with_no_other() {
         let mut store = store(&["a/1", "a/2", "b"]);
-        let tag = |store: &Store| list(store, "a/", None, 1).tag();
+        let tag = |store: &Store| list(store, "a/", None, 1).etag();
         let first = tag(&store);
         let _ = store.put("b", Box::default(), None, WALL_MS);
         assert_eq!(tag(&store), first);

@@ -20,7 +20,7 @@ pub enum Representation {
     Json,
 }
 
-fn tag(entry: Option<&Entry>) -> Option<String> {
+fn etag(entry: Option<&Entry>) -> Option<String> {
     entry.map(|entry| entry.version.to_string())
 }
 
@@ -34,12 +34,12 @@ pub fn get(
 ) -> Response {
     let find = |key: &String| store.find(key, wall_ms);
     let only = if let [key] = keys { find(key) } else { None };
-    let tag = tag(only);
-    if preconditions.mismatches(tag.as_deref()) {
+    let etag = etag(only);
+    if preconditions.mismatches(etag.as_deref()) {
         return Response::precondition_failed();
     }
-    if preconditions.knows(tag.as_deref()) {
-        return Response::not_modified(tag);
+    if preconditions.knows(etag.as_deref()) {
+        return Response::not_modified(etag);
     }
     let found = || {
         let entries = keys.iter().filter_map(|key| Some((key, find(key)?)));
@@ -76,7 +76,7 @@ pub fn get(
     };
     let expires_ms = only.and_then(Entry::expires_ms);
     Response {
-        tag,
+        etag,
         modified_ms: only.map(|entry| entry.version.ms()),
         ttl_ms: expires_ms.map(|expires_ms| expires_ms.saturating_sub(store.now_ms(wall_ms))),
         ..Response::ok(content_type, body)
@@ -103,7 +103,7 @@ pub fn put(
         Put::Replaced(version) => (204, version),
         refused => return refusal(refused),
     };
-    Response { tag: Some(version.to_string()), ..Response::empty(status) }
+    Response { etag: Some(version.to_string()), ..Response::empty(status) }
 }
 
 /// Writes all values or none.
@@ -150,18 +150,18 @@ fn allows(store: &Store, key: &str, preconditions: &Preconditions, wall_ms: u64)
     if preconditions.is_empty() {
         return true;
     }
-    let tag = tag(store.find(key, wall_ms));
-    !preconditions.mismatches(tag.as_deref()) && !preconditions.knows(tag.as_deref())
+    let etag = etag(store.find(key, wall_ms));
+    !preconditions.mismatches(etag.as_deref()) && !preconditions.knows(etag.as_deref())
 }
 
 /// A page of keys, as JSON or one a line, each so encoded that it can stand in a URL.
 pub fn list(page: Page, json: bool, preconditions: &Preconditions) -> Response {
-    let tag = Some(page.tag());
-    if preconditions.mismatches(tag.as_deref()) {
+    let etag = Some(page.etag());
+    if preconditions.mismatches(etag.as_deref()) {
         return Response::precondition_failed();
     }
-    if preconditions.knows(tag.as_deref()) {
-        return Response::not_modified(tag);
+    if preconditions.knows(etag.as_deref()) {
+        return Response::not_modified(etag);
     }
     let (keys, has_more) = page.finish();
     let answer = if json {
@@ -179,7 +179,7 @@ pub fn list(page: Page, json: bool, preconditions: &Preconditions) -> Response {
         }
         Response::ok(PLAIN_TEXT, text.into_bytes())
     };
-    Response { tag, has_more: Some(has_more), ..answer }
+    Response { etag, has_more: Some(has_more), ..answer }
 }
 
 /// Appends a key as it stands in a URL (RFC 3986, section 2.3: unreserved characters stand for

@@ -66,7 +66,7 @@ pub enum Operation {
         /// Checked in the same step.
         preconditions: Preconditions,
         /// Whether the answer tells the version; k8s-gossipcar's does not.
-        tells_version: bool,
+        sends_etag: bool,
         /// Who is to have it before the answer.
         replicas: Option<Replicas>,
     },
@@ -234,13 +234,13 @@ fn put_one(
     key: String,
     ttl_ms: Option<u64>,
     replicas: Option<Replicas>,
-    tells_version: bool,
+    sends_etag: bool,
 ) -> Result<Operation, Response> {
     if (head.header)("Content-Range").is_some() {
         return Err(Response::problem(400, "a value is written whole: no Content-Range"));
     }
     as_it_is(head)?;
-    Ok(Operation::Put { key, ttl_ms, preconditions: preconditions(head)?, tells_version, replicas })
+    Ok(Operation::Put { key, ttl_ms, preconditions: preconditions(head)?, sends_etag, replicas })
 }
 
 fn form_operation(head: &Head<'_>, mut query: Query) -> Result<Operation, Response> {

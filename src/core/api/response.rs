@@ -19,7 +19,7 @@ pub struct Response {
     /// The `Allow` header of a 405.
     pub allow: Option<&'static str>,
     /// The `ETag` header without its quotes.
-    pub tag: Option<String>,
+    pub etag: Option<String>,
     /// The `Last-Modified` header, in Unix milliseconds.
     pub modified_ms: Option<u64>,
     /// The `Ttl` header: how long the value is still there, in milliseconds.
@@ -48,8 +48,8 @@ impl Response {
     }
 
     /// That the client may go on using what it has.
-    pub(crate) fn not_modified(tag: Option<String>) -> Self {
-        Self { tag, ..Self::empty(304) }
+    pub(crate) fn not_modified(etag: Option<String>) -> Self {
+        Self { etag, ..Self::empty(304) }
     }
 
     pub(crate) fn leaving() -> Self {
