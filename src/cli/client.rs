@@ -17,11 +17,11 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// What a server answered.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     /// HTTP status code.
     pub status: u16,
     /// The `ETag` header without its quotes.
-    pub tag: Option<String>,
+    pub etag: Option<String>,
     /// Whether the `Has-More` header says so.
     pub has_more: bool,
     /// The body, whole.
@@ -44,7 +44,12 @@ pub fn answers(server: SocketAddr) -> bool {
 }
 
 /// Sends one request and reads the answer.
-pub fn request(server: SocketAddr, method: &str, target: &str, body: &[u8]) -> io::Result<Answer> {
+pub fn request(
+    server: SocketAddr,
+    method: &str,
+    target: &str,
+    body: &[u8],
+) -> io::Result<Response> {
     request_unless(server, method, target, None, body)
 }
 
@@ -55,27 +60,27 @@ pub fn request_unless(
     target: &str,
     known: Option<&str>,
     body: &[u8],
-) -> io::Result<Answer> {
+) -> io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&server, TIMEOUT)?;
     let wait = if target.contains("&wait=") { MAX_WAIT_MS } else { 0 };
     stream.set_read_timeout(Some(TIMEOUT + Duration::from_millis(wait)))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     stream.set_nodelay(true)?;
     let length = body.len();
-    let known = known.map(|tag| format!("If-None-Match: \"{tag}\"\r\n")).unwrap_or_default();
+    let known = known.map(|etag| format!("If-None-Match: \"{etag}\"\r\n")).unwrap_or_default();
     let mut bytes = format!(
         "{method} {target} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{known}Content-Length: {length}\r\n\r\n"
     )
     .into_bytes();
     bytes.extend_from_slice(body);
     stream.write_all(&bytes)?;
-    read_answer(&mut stream)
+    read_response(&mut stream)
 }
 
-fn read_answer(stream: &mut impl Read) -> io::Result<Answer> {
+fn read_response(stream: &mut impl Read) -> io::Result<Response> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
-    let (mut answer, start, length) = loop {
+    let (mut response, start, length) = loop {
         let read = match stream.read(&mut buffer) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => read,
@@ -91,18 +96,18 @@ fn read_answer(stream: &mut impl Read) -> io::Result<Answer> {
             return Err(not_http("its head is too long"));
         }
     };
-    answer.body = bytes.split_off(start);
-    let missing = length.saturating_sub(answer.body.len());
-    stream.take(missing as u64).read_to_end(&mut answer.body)?;
-    if answer.body.len() < length {
+    response.body = bytes.split_off(start);
+    let missing = length.saturating_sub(response.body.len());
+    stream.take(missing as u64).read_to_end(&mut response.body)?;
+    if response.body.len() < length {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    answer.body.truncate(length);
-    Ok(answer)
+    response.body.truncate(length);
+    Ok(response)
 }
 
 /// The answer without its body, where that starts, and its length, once the head is whole.
-fn parse_head(bytes: &[u8]) -> io::Result<Option<(Answer, usize, usize)>> {
+fn parse_head(bytes: &[u8]) -> io::Result<Option<(Response, usize, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let start = match response.parse(bytes) {
@@ -120,9 +125,9 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(Answer, usize, usize)>> {
         None if status == 304 => 0,
         length => length.ok_or_else(|| not_http("it has no Content-Length"))?,
     };
-    let tag = header("ETag").map(|tag| tag.trim_matches('"').to_owned());
+    let etag = header("ETag").map(|etag| etag.trim_matches('"').to_owned());
     let has_more = header("Has-More") == Some("true");
-    Ok(Some((Answer { status, tag, has_more, body: Vec::new() }, start, length)))
+    Ok(Some((Response { status, etag, has_more, body: Vec::new() }, start, length)))
 }
 
 fn not_http(why: &str) -> io::Error {
@@ -154,24 +159,24 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_however_it_is_split() {
-        let answer = read_answer(&mut Trickle(ANSWER, false)).unwrap();
-        assert_eq!((answer.status, &answer.body[..]), (200, &b"hello"[..]));
+        let response = read_response(&mut Trickle(ANSWER, false)).unwrap();
+        assert_eq!((response.status, &response.body[..]), (200, &b"hello"[..]));
     }
 
     #[test]
     fn a_truncated_answer_is_an_error() {
         for length in 0..ANSWER.len() {
-            assert!(read_answer(&mut &ANSWER[..length]).is_err(), "{length} bytes");
+            assert!(read_response(&mut &ANSWER[..length]).is_err(), "{length} bytes");
         }
     }
 
     #[test]
     fn what_is_not_http_is_an_error() {
-        assert!(read_answer(&mut &b"refuse grammar\n"[..]).is_err());
-        assert!(read_answer(&mut &b"HTTP/1.1 200 OK\r\n\r\n"[..]).is_err());
+        assert!(read_response(&mut &b"refuse grammar\n"[..]).is_err());
+        assert!(read_response(&mut &b"HTTP/1.1 200 OK\r\n\r\n"[..]).is_err());
         let endless = vec![b'a'; 2 * MAX_HEAD_BYTES];
         let head = [b"HTTP/1.1 200 OK\r\nx: ".to_vec(), endless].concat();
-        assert!(read_answer(&mut &head[..]).is_err());
+        assert!(read_response(&mut &head[..]).is_err());
     }
 
     #[test]

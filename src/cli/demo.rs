@@ -157,8 +157,8 @@ fn watch(sidecars: &mut [Sidecar], all: &[String], signals: &Signals) -> io::Res
 impl Sidecar {
     /// What it says of its map, once it is ready.
     fn look(&self) -> Option<State> {
-        let answer = client::request(self.http, "GET", "/stats", &[]).ok()?;
-        let text = String::from_utf8(answer.body).ok()?;
+        let response = client::request(self.http, "GET", "/stats", &[]).ok()?;
+        let text = String::from_utf8(response.body).ok()?;
         let fact = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
             Some(line.to_owned())

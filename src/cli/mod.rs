@@ -68,11 +68,11 @@ fn execute() -> Result<ExitCode, Failure> {
     if line.ttl.is_some() && command != "put" {
         return Err(Failure(USAGE, "--ttl goes with put only".into()));
     }
-    let ask = || {
+    let client = || {
         let server = server(line.server.as_deref(), &config)?;
-        Ok::<_, Failure>(Asker { server })
+        Ok::<_, Failure>(Client { server })
     };
-    let put = |key, value| ask()?.put(key, value, line.ttl.as_deref());
+    let put = |key, value| client()?.put(key, value, line.ttl.as_deref());
     match (command, &words[..]) {
         ("serve", []) => {
             logger::start(config.log_level);
@@ -85,16 +85,16 @@ fn execute() -> Result<ExitCode, Failure> {
             demo::run().map_err(|error| Failure(FAILED, error.to_string()))?;
             Ok(ExitCode::SUCCESS)
         }
-        ("health", []) => ask()?.show(if line.ready { "/readyz" } else { "/healthz" }),
-        ("stats", []) => ask()?.show("/stats"),
-        ("peers", []) => ask()?.show("/peers"),
-        ("get", keys @ [_, ..]) => ask()?.get(keys),
+        ("health", []) => client()?.show(if line.ready { "/readyz" } else { "/healthz" }),
+        ("stats", []) => client()?.show("/stats"),
+        ("peers", []) => client()?.show("/peers"),
+        ("get", keys @ [_, ..]) => client()?.get(keys),
         ("put", [key] | [key, "-"]) => put(key, read_stdin()?),
         ("put", [key, value]) => put(key, value.as_bytes().to_vec()),
-        ("del", keys @ [_, ..]) => ask()?.delete(keys),
-        ("ls", []) => ask()?.list(""),
-        ("ls", [prefix]) => ask()?.list(prefix),
-        ("watch", [key]) => ask()?.watch(key),
+        ("del", keys @ [_, ..]) => client()?.delete(keys),
+        ("ls", []) => client()?.list(""),
+        ("ls", [prefix]) => client()?.list(prefix),
+        ("watch", [key]) => client()?.watch(key),
         _ if COMMANDS.iter().any(|(name, ..)| *name == command) => Err(Failure(
             USAGE,
             format!(
@@ -224,36 +224,36 @@ fn server(given: Option<&str>, config: &Config) -> Result<SocketAddr, Failure> {
 }
 
 /// Asks a sidecar.
-struct Asker {
+struct Client {
     server: SocketAddr,
 }
 
-impl Asker {
-    fn ask(
+impl Client {
+    fn request(
         &self,
         method: &str,
         target: &str,
-        tag: Option<&str>,
+        etag: Option<&str>,
         body: &[u8],
-    ) -> Result<client::Answer, Failure> {
-        client::request_unless(self.server, method, target, tag, body).map_err(|error| {
+    ) -> Result<client::Response, Failure> {
+        client::request_unless(self.server, method, target, etag, body).map_err(|error| {
             let server = self.server;
             Failure(FAILED, format!("no answer from the sidecar at {server}: {error}"))
         })
     }
 
     fn show(&self, target: &str) -> Result<ExitCode, Failure> {
-        let answer = self.ask("GET", target, None, &[])?;
-        print(&answer.body);
-        Ok(if answer.status == 200 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+        let response = self.request("GET", target, None, &[])?;
+        print(&response.body);
+        Ok(if response.status == 200 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
     }
 
     fn get(&self, keys: &[&str]) -> Result<ExitCode, Failure> {
-        let answer = self.ask("GET", &map_target(keys.iter().copied()), None, &[])?;
-        if answer.status != 200 {
-            return Err(refused(&answer));
+        let response = self.request("GET", &map_target(keys.iter().copied()), None, &[])?;
+        if response.status != 200 {
+            return Err(refused(&response));
         }
-        print(&answer.body);
+        print(&response.body);
         Ok(ExitCode::SUCCESS)
     }
 
@@ -263,11 +263,11 @@ impl Asker {
             target += "&ttl=";
             map::encode(&mut target, ttl);
         }
-        done(&self.ask("PUT", &target, None, &value)?)
+        done(&self.request("PUT", &target, None, &value)?)
     }
 
     fn delete(&self, keys: &[&str]) -> Result<ExitCode, Failure> {
-        done(&self.ask("DELETE", &map_target(keys.iter().copied()), None, &[])?)
+        done(&self.request("DELETE", &map_target(keys.iter().copied()), None, &[])?)
     }
 
     fn list(&self, prefix: &str) -> Result<ExitCode, Failure> {
@@ -279,14 +279,14 @@ impl Asker {
                 // It was printed as it stands in a URL.
                 target = target + "&after=" + after;
             }
-            let answer = self.ask("GET", &target, None, &[])?;
-            if answer.status != 200 {
-                return Err(refused(&answer));
+            let response = self.request("GET", &target, None, &[])?;
+            if response.status != 200 {
+                return Err(refused(&response));
             }
-            is_empty &= answer.body.is_empty();
-            let text = String::from_utf8_lossy(&answer.body);
+            is_empty &= response.body.is_empty();
+            let text = String::from_utf8_lossy(&response.body);
             let last = text.lines().last().map(str::to_owned);
-            if !print(&answer.body) || !answer.has_more {
+            if !print(&response.body) || !response.has_more {
                 let code = u8::from(is_empty) * FAILED;
                 return Ok(ExitCode::from(code));
             }
@@ -298,19 +298,19 @@ impl Asker {
     fn watch(&self, key: &str) -> Result<ExitCode, Failure> {
         let target = map_target([key]);
         let waiting = target.clone() + "&wait=60s";
-        let mut answer = self.ask("GET", &target, None, &[])?;
+        let mut response = self.request("GET", &target, None, &[])?;
         loop {
-            let is_written = match answer.status {
-                200 => print(&answer.body),
+            let is_written = match response.status {
+                200 => print(&response.body),
                 404 => print(format!("{key}\n").as_bytes()),
-                _ => return Err(refused(&answer)),
+                _ => return Err(refused(&response)),
             };
             if !is_written {
                 return Ok(ExitCode::SUCCESS);
             }
-            let (status, tag) = (answer.status, answer.tag);
-            answer = loop {
-                let next = self.ask("GET", &waiting, tag.as_deref(), &[])?;
+            let (status, etag) = (response.status, response.etag);
+            response = loop {
+                let next = self.request("GET", &waiting, etag.as_deref(), &[])?;
                 // Nothing has happened until the wait was over.
                 if next.status != 304 && (next.status, status) != (404, 404) {
                     break next;
@@ -321,16 +321,16 @@ impl Asker {
 }
 
 /// What a write came to.
-fn done(answer: &client::Answer) -> Result<ExitCode, Failure> {
-    match answer.status {
+fn done(response: &client::Response) -> Result<ExitCode, Failure> {
+    match response.status {
         201 | 204 => Ok(ExitCode::SUCCESS),
-        _ => Err(refused(answer)),
+        _ => Err(refused(response)),
     }
 }
 
-fn refused(answer: &client::Answer) -> Failure {
-    let reason = String::from_utf8_lossy(&answer.body);
-    Failure(FAILED, format!("{} ({})", reason.trim_end(), answer.status))
+fn refused(response: &client::Response) -> Failure {
+    let reason = String::from_utf8_lossy(&response.body);
+    Failure(FAILED, format!("{} ({})", reason.trim_end(), response.status))
 }
 
 fn read_stdin() -> Result<Vec<u8>, Failure> {
