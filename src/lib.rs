@@ -40,9 +40,11 @@ pub use crate::core::digest::{Digest, FAN_OUT, Item, MAX_DEPTH, Prefix, key_hash
 
 pub use crate::core::entry::{Entry, Record};
 
+pub use crate::core::recent_updates::{MAX_RECENT_UPDATES, RECENT_FOR_MS};
+
 pub use crate::core::store::{
-    ENTRY_OVERHEAD_BYTES, EXPIRY_OVERHEAD_BYTES, Limits, MAX_PURGED_AT_ONCE, MAX_RECENT_UPDATES,
-    Merged, Put, RECENT_FOR_MS, SHARD_DEPTH, SHARDS, Store, shard_of, shards_of,
+    ENTRY_OVERHEAD_BYTES, EXPIRY_OVERHEAD_BYTES, Limits, MAX_PURGED_AT_ONCE, Merged, Put,
+    SHARD_DEPTH, SHARDS, Store, shard_of, shards_of,
 };
 
 pub use crate::core::scheduler::{

@@ -16,7 +16,7 @@
 use crate::core::digest::{Digest, FAN_OUT, Item, MAX_DEPTH, Prefix};
 use crate::core::message::{Hello, MAX_LINE_ITEMS, Message, Refusal, write_record};
 use crate::core::scheduler::Subtree;
-use crate::core::store::{Merged, SHARD_DEPTH, Store, shard_of, shards_of};
+use crate::core::store::{Merged, SHARD_DEPTH, Store, shard_of, within_shards};
 use crate::core::version::END_OF_TIME_MS;
 use siphasher::sip::SipHasher13;
 
@@ -318,7 +318,7 @@ impl Exchange {
         self.summary.peer = Some(hello.node);
         let offset_ms = hello.clock_ms.wrapping_sub(wall_ms) as i64;
         self.summary.clock_offset_ms = Some(offset_ms);
-        store.heard_clock(hello.node, offset_ms, wall_ms);
+        store.record_peer_clock(hello.node, offset_ms, wall_ms);
         self.salt = salt(hello);
         self.peer_root = Some(hello.root);
         self.say_isolated();
@@ -580,15 +580,6 @@ fn in_bucket(items: &[Item], bucket: Prefix) -> &[Item] {
     let start = items.partition_point(|item| item.hash < bucket.first());
     let end = items.partition_point(|item| item.hash <= bucket.last());
     &items[start..end]
-}
-
-/// A bucket's parts that lie each in one shard: itself, or the shards that it spans.
-fn within_shards(bucket: Prefix) -> impl Iterator<Item = Prefix> {
-    let depth = bucket.depth().max(SHARD_DEPTH);
-    shards_of(bucket).map(move |shard| {
-        let first = (shard as u64) << (64 - 4 * SHARD_DEPTH);
-        Prefix::of(first.max(bucket.first()), depth)
-    })
 }
 
 /// Both sides know it from the hello, and no two hellos of a node are alike.

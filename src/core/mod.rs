@@ -13,6 +13,12 @@ pub mod entry;
 
 pub mod changes;
 
+pub mod recent_updates;
+
+pub mod expiry_queue;
+
+pub mod peer_clocks;
+
 pub mod store;
 
 pub mod scheduler;
