@@ -47,18 +47,20 @@ pub use crate::core::store::{
     SHARD_DEPTH, SHARDS, Store, shard_of, shards_of,
 };
 
-pub use crate::core::scheduler::{
-    Action, Outcome, RELAY_TREES, Scheduler, Subtree, isolated_since,
-};
+pub use crate::core::dissemination::{RELAY_TREES, Subtree};
 
 pub use crate::core::message::{
     Hello, MAX_CLUSTER_BYTES, MAX_KEY_BYTES, MAX_LINE_BYTES, MAX_LINE_ITEMS, MAX_VALUE_BYTES,
     Message, PROTOCOL_VERSION, ReadError, Refusal, is_cluster_name, write_record,
 };
 
+pub use crate::core::isolation::isolated_since;
+
 pub use crate::core::exchange::{
     Exchange, FULL_TURN_BYTES, Identity, MAX_LISTED_ENTRIES, MAX_TURNS, Next, Summary,
 };
+
+pub use crate::core::scheduler::{Action, Outcome, Scheduler};
 
 /// What an HTTP request means.
 pub mod api {

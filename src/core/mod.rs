@@ -21,10 +21,18 @@ pub mod peer_clocks;
 
 pub mod store;
 
-pub mod scheduler;
+pub mod dissemination;
 
 pub mod message;
 
+pub mod isolation;
+
 pub mod exchange;
+
+pub mod back_off;
+
+pub mod token_bucket;
+
+pub mod scheduler;
 
 pub mod api;

@@ -2,8 +2,9 @@
 
 use crate::config::Config;
 use crate::core::api::response::{JSON, PLAIN_TEXT, Response};
+use crate::core::dissemination::Subtree;
 use crate::core::exchange::{Identity, Summary};
-use crate::core::scheduler::{Subtree, isolated_since};
+use crate::core::isolation::isolated_since;
 use crate::core::store::{Limits, Store};
 use crate::node::members::Members;
 use crate::node::metrics::{self, CLOCK_WARNING_MS, Counter, Gauge, Metrics};

@@ -2,11 +2,12 @@
 //!
 //! Every wait has a deadline and every size a limit: the peer port is open to the pod network.
 
+use crate::core::dissemination::Subtree;
 use crate::core::exchange::{Exchange, FULL_TURN_BYTES, Next, Summary};
 use crate::core::message::{
     MAX_KEY_BYTES, MAX_LINE_BYTES, MAX_VALUE_BYTES, Message, ReadError, Refusal,
 };
-use crate::core::scheduler::{Outcome, Subtree};
+use crate::core::scheduler::Outcome;
 use crate::node::metrics::Counter;
 use crate::node::state::{Node, Permit, wall_ms};
 use crate::sys::logger::Limiter;

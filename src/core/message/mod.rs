@@ -21,8 +21,8 @@
 //! below before it is stored; nothing is allocated by a length that was merely promised.
 
 use crate::core::digest::{FAN_OUT, Item, MAX_DEPTH, Prefix};
+use crate::core::dissemination::{RELAY_TREES, Subtree};
 use crate::core::entry::{Entry, Record};
-use crate::core::scheduler::{RELAY_TREES, Subtree};
 use crate::core::version::{END_OF_TIME_MS, Version, parse_hex};
 use std::fmt;
 use std::io::{self, BufRead, Read, Write};
