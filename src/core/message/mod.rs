@@ -61,37 +61,38 @@ pub enum Message {
     CompleteSince(u64),
     /// `cut MS`: the sender has been isolated since then.
     Isolated(u64),
-    /// `tell TREE SIZE`: the initiator hands over a part of a relay tree.
+    /// `tell TREE SIZE`: the initiator delegates a part of a relay tree.
     Relay(Subtree),
-    /// `hot HASH:VERSION …`: what has just changed here, whatever the digests say.
+    /// `hot HASH:VERSION …`: what has changed here lately, whether or not the digests differ.
     RecentUpdates(Vec<Item>),
     /// `row PREFIX CHILDREN`: the digests of a bucket's 16 children, 8 hex digits each, or `-` for
     /// an empty one.
     Row(Prefix, [Option<u32>; FAN_OUT]),
-    /// `list PREFIX REST:VERSION …`: all that the sender holds in a bucket; REST is what follows
+    /// `list PREFIX REST:VERSION …`: all that the sender has in a bucket; REST is what follows
     /// the prefix in the hash.
     List(Prefix, Vec<Item>),
-    /// `want HASH …`: send me these.
+    /// `want HASH …`: asks for these records.
     Want(Vec<u64>),
-    /// `gone HASH …`: these were deleted while you were isolated, and the tombstones purged.
+    /// `gone HASH …`: these were deleted while the peer was isolated, and the tombstones
+    /// have been purged.
     Purged(Vec<u64>),
     /// `put VERSION KEYBYTES VALUEBYTES`, and when it expires if it does, then key and value; or
     /// `del VERSION KEYBYTES`, then the key.
     Record(Record),
-    /// `rest`: the sender left something out for lack of room; the next exchange brings it.
+    /// `rest`: the sender has left something out for lack of room; the next exchange brings it.
     Rest,
-    /// An empty line: your turn.
+    /// An empty line: the turn ends, and the peer's begins.
     End,
-    /// `done NODE`: the responder has nothing left to ask, and says who it is.
+    /// `done NODE`: the responder has nothing left to ask, and says its node id.
     Done(u32),
     /// `refuse REASON`: there will be no exchange.
     Refuse(Refusal),
 }
 
-/// What an initiator says of itself first.
+/// What an initiator says first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hello {
-    /// Clusters of other names are refused: pod addresses come back under other owners.
+    /// Nodes of other clusters are refused: pod addresses come back under other owners.
     pub cluster: Box<str>,
     /// The id that the initiator's process drew.
     pub node: u32,
@@ -103,18 +104,18 @@ pub struct Hello {
     pub root: u64,
 }
 
-/// Why one node does not talk to another.
+/// Why a node refuses an exchange.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Refusal {
-    /// Another protocol version.
+    /// The initiator speaks another version of the protocol.
     Protocol,
-    /// Another cluster's name.
+    /// The initiator belongs to another cluster.
     Cluster,
-    /// The initiator is the responder.
+    /// The node has contacted itself: initiator and responder are one process.
     OwnAddress,
-    /// All exchanges that the responder holds at a time are taken.
+    /// The responder takes part in as many exchanges as it can at a time.
     Busy,
-    /// Something that is not in the grammar, or not at this point.
+    /// A message that is not in the grammar, or not allowed at this point.
     Grammar,
 }
 
@@ -135,19 +136,23 @@ impl Refusal {
     }
 }
 
+impl std::error::Error for Refusal {}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Protocol => "another version of the protocol",
-            Self::Cluster => "another cluster's name: CLUSTER must be the same everywhere",
-            Self::OwnAddress => "it is this very node",
+            Self::Protocol => "the peer speaks another version of the protocol",
+            Self::Cluster => {
+                "the peer belongs to another cluster: CLUSTER must be the same everywhere"
+            }
+            Self::OwnAddress => "the address is this node's own",
             Self::Busy => "too many exchanges at a time",
             Self::Grammar => "not the gossip protocol",
         })
     }
 }
 
-/// Whether `name` may name a cluster: it stands in the hello as one word.
+/// Whether `name` is a valid cluster name: one word of the hello.
 pub fn is_cluster_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=MAX_CLUSTER_BYTES).contains(&name.len()) && name.bytes().all(allowed)
