@@ -13,15 +13,17 @@ use crate::http::listener::{Door, READ_TIMEOUT};
 use crate::http::pipelining::Lanes;
 use crate::http::response;
 use crate::node::metrics::Counter;
-use crate::node::state::{Node, Place};
+use crate::node::state::Node;
 use crate::node::watchers::{Interest, Wait, Waits};
+use crate::sys::lock::lock;
 use crate::sys::logger::{Limiter, PANICS};
-use crate::sys::threads::keep_alive;
+use crate::sys::semaphore::Semaphore;
+use crate::sys::threads::supervise;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tiny_http::{Method, ReadWrite, Request, Server, StatusCode};
 
@@ -81,17 +83,17 @@ pub fn start(node: &Arc<Node>, listeners: Vec<TcpListener>) -> io::Result<()> {
             uploads: Crew::new("upload", MAX_UPLOADS_AT_A_TIME),
             wakers: Crew::new("waker", MAX_WAKERS),
             given_up: Mutex::default(),
-            long_answers: Arc::default(),
+            long_answers: Semaphore::new(MAX_LONG_ANSWERS_AT_A_TIME),
             waits: waits.clone(),
             has_requests: AtomicBool::new(false),
         });
         for _ in 0..WORKERS {
             let front = front.clone();
-            keep_alive("http", move || front.work())?;
+            supervise("http", move || front.work())?;
         }
-        keep_alive("http watch", move || front.watch())?;
+        supervise("http watch", move || front.watch())?;
     }
-    keep_alive("waits", move || {
+    supervise("waits", move || {
         waits.watch(|waiting: Waiting| {
             let wakers = waiting.front.wakers.clone();
             wakers.hand(move || waiting.go_on());
@@ -128,7 +130,7 @@ struct Front {
     /// Connections with an unread body that may be dropped once the client is gone.
     given_up: Mutex<Vec<GivenUp>>,
     /// Long answers that are being written.
-    long_answers: Arc<AtomicUsize>,
+    long_answers: Semaphore,
     /// Shared by all fronts.
     waits: Arc<Waits<Waiting>>,
     /// Whether there was a request since the last look.
@@ -156,10 +158,6 @@ impl Waiting {
             Some((replicated, response)) => front.confirm(request, replicated, response, until),
         });
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What became of a request.
@@ -499,7 +497,7 @@ impl Front {
         // A client that is gone needs no answer.
         let mut write = move || drop(writer.write_all(&bytes).and_then(|()| writer.flush()));
         let is_long = response.body.len() > LONG_ANSWER_BYTES && !is_head;
-        let place = || Place::take(&self.long_answers, MAX_LONG_ANSWERS_AT_A_TIME);
+        let place = || self.long_answers.try_acquire();
         let Some(place) = is_long.then(place).flatten() else {
             write();
             return Fate::Answered;

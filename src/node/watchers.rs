@@ -88,7 +88,7 @@ impl<R> Waits<R> {
         drop(waiting);
         if is_first {
             // The gossip thread goes and looks for them.
-            self.node.events.send(Event::Seek);
+            self.node.tell(Event::Seek);
         }
         self.node.look_for_changes();
         (Ok(()), gone)

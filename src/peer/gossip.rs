@@ -8,10 +8,11 @@ use crate::peer::session::{self, Failure};
 use crate::sys::logger::Limiter;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 /// Calls peers as the scheduler says.
-pub fn gossip(node: &Node) {
+pub fn gossip(node: &Node, events: &Receiver<Event>) {
     let now_ms = || node.age().as_millis() as u64;
     let interval_ms = node.config.sync_interval.as_millis() as u64;
     let mut gossip = Gossip::new(interval_ms, now_ms(), fastrand::Rng::new(), place_hash);
@@ -32,7 +33,7 @@ pub fn gossip(node: &Node) {
                 Duration::from_millis(ms.saturating_sub(now_ms()).min(due_in_ms))
             }
         };
-        let mut next = node.events.receive(patience);
+        let mut next = events.recv_timeout(patience).ok();
         // All that have come, before the next call: that may be to an address which takes long to
         // turn out dead, and the word that it is none any more may be among them.
         while let Some(event) = next {
@@ -62,7 +63,7 @@ pub fn gossip(node: &Node) {
                     }
                 }
             }
-            next = node.events.receive(Duration::ZERO);
+            next = events.try_recv().ok();
         }
         node.roster().set_addresses(gossip.peers());
         gossip.seek(node.unconfirmed.load(Relaxed) > 0, now_ms());

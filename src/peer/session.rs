@@ -8,8 +8,9 @@ use crate::core::message::{
 };
 use crate::core::scheduler::{Duty, Ended};
 use crate::node::metrics::Counter;
-use crate::node::state::{Node, Place, wall_ms};
+use crate::node::state::{Node, wall_ms};
 use crate::sys::logger::Limiter;
+use crate::sys::semaphore::Semaphore;
 use std::fmt;
 use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -59,6 +60,8 @@ impl fmt::Display for Failure {
     }
 }
 
+impl std::error::Error for Failure {}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
@@ -90,16 +93,16 @@ pub fn call(node: &Node, peer: SocketAddr, duty: Option<Duty>) -> Result<Ended, 
 }
 
 /// Answers callers until the end of the process.
-pub fn listen(node: &Arc<Node>, listener: &TcpListener) {
+pub fn listen(node: &Arc<Node>, listener: &TcpListener, permits: &Semaphore) {
     static LOG: Limiter = Limiter::new();
     loop {
         let outcome = listener.accept().and_then(|(stream, peer)| {
-            let Some(place) = Place::take(&node.answering, MAX_ANSWERS_AT_A_TIME) else {
+            let Some(permit) = permits.try_acquire() else {
                 return refuse_busy(node, stream);
             };
             let node = node.clone();
             let answer = move || {
-                let _place = place;
+                let _permit = permit;
                 answer(&node, stream, peer);
             };
             std::thread::Builder::new().name("answer".into()).spawn(answer).map(drop)
