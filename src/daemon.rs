@@ -1,7 +1,7 @@
 //! The life of the process: starting, finding and calling peers, and leaving in good order.
 
 use crate::config::Config;
-use crate::http::server;
+use crate::http::endpoint;
 use crate::node::state::Node;
 use crate::peer::{dns, gossip, session};
 use crate::sys::semaphore::Semaphore;
@@ -57,7 +57,7 @@ pub fn serve(config: Config) -> Result<(), CannotServe> {
         addresses(&client_listeners),
         addresses(&peer_listeners),
     );
-    server::start(&node, client_listeners)?;
+    endpoint::start(&node, client_listeners)?;
     let permits = Semaphore::new(session::MAX_ANSWERS_AT_A_TIME);
     for listener in peer_listeners {
         let (node, permits) = (node.clone(), permits.clone());

@@ -1,7 +1,7 @@
 //! A bound on how many threads do one thing at a time.
 
 use crate::sys::lock::lock;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// A number of permits.
 #[derive(Clone)]
@@ -9,6 +9,7 @@ pub struct Semaphore(Arc<Permits>);
 
 struct Permits {
     free: Mutex<usize>,
+    returned: Condvar,
 }
 
 /// The right to do what the semaphore bounds; given back when dropped.
@@ -17,7 +18,14 @@ pub struct Permit(Arc<Permits>);
 impl Semaphore {
     /// A semaphore with that many permits.
     pub fn new(permits: usize) -> Self {
-        Self(Arc::new(Permits { free: Mutex::new(permits) }))
+        Self(Arc::new(Permits { free: Mutex::new(permits), returned: Condvar::new() }))
+    }
+
+    /// Takes a permit, once there is one.
+    pub fn acquire(&self) -> Permit {
+        let free = self.0.returned.wait_while(lock(&self.0.free), |free| *free == 0);
+        *free.unwrap_or_else(PoisonError::into_inner) -= 1;
+        Permit(self.0.clone())
     }
 
     /// Takes a permit, if there is one.
@@ -31,6 +39,7 @@ impl Semaphore {
 impl Drop for Permit {
     fn drop(&mut self) {
         *lock(&self.0.free) += 1;
+        self.0.returned.notify_one();
     }
 }
 
@@ -39,11 +48,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_permit_is_given_back_when_dropped() {
-        let semaphore = Semaphore::new(1);
-        let permit = semaphore.try_acquire();
-        assert!(permit.is_some() && semaphore.try_acquire().is_none());
-        drop(permit);
+    fn a_permit_is_given_back_to_whoever_waits_for_it() {
+        let semaphore = Semaphore::new(2);
+        let (first, second) = (semaphore.acquire(), semaphore.try_acquire());
+        assert!(second.is_some() && semaphore.try_acquire().is_none());
+        let waiting = std::thread::spawn({
+            let semaphore = semaphore.clone();
+            move || drop(semaphore.acquire())
+        });
+        drop(first);
+        waiting.join().unwrap();
         assert!(semaphore.try_acquire().is_some());
     }
 }
