@@ -101,6 +101,8 @@ pub struct BadSetting {
     right: String,
 }
 
+impl std::error::Error for BadSetting {}
+
 impl fmt::Display for BadSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={:?} does not do: {}", self.name, self.value, self.right)

@@ -1,11 +1,12 @@
 //! The life of the process: starting, finding and calling peers, and leaving in good order.
 
 use crate::config::Config;
-use crate::http::server;
+use crate::http::endpoint;
 use crate::node::state::Node;
 use crate::peer::{dns, gossip, session};
+use crate::sys::semaphore::Semaphore;
 use crate::sys::signals::Signals;
-use crate::sys::threads::keep_alive;
+use crate::sys::threads::supervise;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -46,7 +47,8 @@ pub fn serve(config: Config) -> Result<(), CannotServe> {
         Signals::new().map_err(|error| CannotServe(format!("cannot handle signals: {error}")))?;
     let peer_listeners = bind_all(&config.peer, "PEER_PORT", "PEER_BIND")?;
     let client_listeners = bind_all(&config.client, "CLIENT_PORT", "CLIENT_BIND")?;
-    let node = Arc::new(Node::new(config));
+    let (node, events) = Node::new(config);
+    let node = Arc::new(node);
     let id = node.store().node();
     log::info!(
         "gossip-sidecar {} started: node {id:08x}, cluster {}, HTTP on {:?}, peers on {:?}",
@@ -55,15 +57,16 @@ pub fn serve(config: Config) -> Result<(), CannotServe> {
         addresses(&client_listeners),
         addresses(&peer_listeners),
     );
-    server::start(&node, client_listeners)?;
+    endpoint::start(&node, client_listeners)?;
+    let permits = Semaphore::new(session::MAX_ANSWERS_AT_A_TIME);
     for listener in peer_listeners {
-        let node = node.clone();
-        keep_alive("accept", move || session::listen(&node, &listener))?;
+        let (node, permits) = (node.clone(), permits.clone());
+        supervise("accept", move || session::listen(&node, &listener, &permits))?;
     }
     let gossiping = node.clone();
-    keep_alive("gossip", move || gossip::gossip(&gossiping))?;
+    supervise("gossip", move || gossip::gossip(&gossiping, &events))?;
     let resolving = node.clone();
-    keep_alive("resolve", move || dns::keep_resolving(&resolving))?;
+    supervise("resolve", move || dns::keep_resolving(&resolving))?;
 
     let why = loop {
         if let Some(signal) = signals.wait(LOOK_WITHIN) {

@@ -1,143 +1,138 @@
-//! Carries out what a request wants, on a node: locks the store for it, call by call.
+//! Does what a request asks for, on a node: locks the store for it, call by call.
 
 use crate::core::api::map;
+use crate::core::api::preconditions::Preconditions;
 use crate::core::api::request::{self, Operation, Replicas};
 use crate::core::api::response::{PLAIN_TEXT, Response};
 use crate::core::store::SHARDS;
-use crate::node::state::{Node, wall_ms};
-use crate::node::watchers::Interest;
+use crate::node::state::{LockedStore, Node, wall_ms};
+use crate::node::watchers::Watched;
 use std::time::{Duration, Instant};
 
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What a request comes to.
-pub enum Outcome {
-    /// This.
-    Answer(Response),
-    /// Nothing yet: what it waits for, how many changes there had been, and until when.
-    Wait(Interest, u64, Instant),
-    /// This, once others have the write, or so long as that may take.
-    Confirm(Response, Replicated, Instant),
+/// What a request can be asked for beyond its head. Two of these may block.
+pub trait Incoming {
+    fn has_body(&self) -> bool;
+
+    /// The whole body, or why it cannot be had.
+    fn read_body(&mut self) -> Result<Box<[u8]>, Response>;
+
+    /// Waits until what is watched may be different from what it was after `seen` changes, or until
+    /// then; or says why the request cannot wait.
+    fn wait(&mut self, watched: &Watched, seen: u64, until: Instant) -> Result<(), Response>;
 }
 
-/// The other nodes that are to have so many of our writes.
-#[derive(Clone, Copy)]
-pub struct Replicated {
-    /// How many others.
-    pub wanted: usize,
-    /// How many writes.
-    pub writes: u64,
+pub fn handle(node: &Node, operation: Operation, incoming: &mut dyn Incoming) -> Response {
+    done(node, operation, incoming).unwrap_or_else(|problem| problem)
 }
 
-/// That too few others have a write so far; `done` is the answer that it would have had.
-pub fn unconfirmed(have: usize, wanted: usize, done: Response) -> Response {
-    let reason = format!(
-        "{have} of {wanted} other pods have confirmed the write so far; it is done here, and goes on to all"
-    );
-    Response { etag: done.etag, ..Response::problem(504, reason) }
-}
-
-/// Does what a request asks for; one that has waited already does so `until` then.
-pub fn carry_out(
+fn done(
     node: &Node,
-    plan: Operation,
-    has_body: bool,
-    read_body: impl FnOnce() -> Result<Box<[u8]>, Response>,
-    until: Option<Instant>,
-) -> Outcome {
-    let (interest, wait_ms, response, seen, preconditions) = match plan {
-        Operation::Get { mut keys, representation, preconditions, wait_ms } => {
-            let mut store = node.store();
-            let seen = if wait_ms.is_some() { store.changes_mut().watch() } else { 0 };
-            let response = map::get(&store, &keys, representation, &preconditions, wall_ms());
-            let interest = Interest::Key(keys.pop().unwrap_or_default());
-            (interest, wait_ms, response, seen, preconditions)
+    operation: Operation,
+    incoming: &mut dyn Incoming,
+) -> Result<Response, Response> {
+    let text = |text: &[u8]| Response::ok(PLAIN_TEXT, text.to_vec());
+    match operation {
+        Operation::Get { keys, representation, preconditions, wait_ms } => {
+            let watched = Watched::Key(keys.last().cloned().unwrap_or_default());
+            until_changed(incoming, &watched, &preconditions, wait_ms, || {
+                let mut store = node.store();
+                let seen = wait_ms.map_or(0, |_| store.changes_mut().watch());
+                (map::get(&store, &keys, representation, &preconditions, wall_ms()), seen)
+            })
         }
         Operation::List { listing, json, preconditions, wait_ms } => {
-            let seen = wait_ms.map_or(0, |_| node.store().changes_mut().watch());
-            let interest = Interest::Prefix(listing.prefix.clone());
-            let mut page = listing.page();
-            (0..SHARDS).for_each(|shard| {
-                page.visit(&node.store_after_others(), shard, wall_ms());
-            });
-            (interest, wait_ms, map::list(page, json, &preconditions), seen, preconditions)
+            let watched = Watched::Prefix(listing.prefix.clone());
+            until_changed(incoming, &watched, &preconditions, wait_ms, || {
+                let seen = wait_ms.map_or(0, |_| node.store().changes_mut().watch());
+                let mut page = listing.clone().page();
+                (0..SHARDS).for_each(|shard| {
+                    page.visit(&node.store_after_others(), shard, wall_ms());
+                });
+                (map::list(page, json, &preconditions), seen)
+            })
         }
-        Operation::Put { .. } | Operation::PutForm { .. } | Operation::Delete { .. } => {
-            return write(node, plan, has_body, read_body);
-        }
-        plan => return Outcome::Answer(show(node, &plan)),
-    };
-    let now = Instant::now();
-    let until = until.or_else(|| Some(now + Duration::from_millis(wait_ms?)));
-    match until {
-        Some(until) if response.is_unchanged(&preconditions) && now < until => {
-            Outcome::Wait(interest, seen, until)
-        }
-        _ => Outcome::Answer(response),
-    }
-}
-
-fn write(
-    node: &Node,
-    plan: Operation,
-    has_body: bool,
-    read_body: impl FnOnce() -> Result<Box<[u8]>, Response>,
-) -> Outcome {
-    // What was written, and how many writes there have been with it.
-    let (written, replicas) = match plan {
         Operation::Put { key, ttl_ms, preconditions, sends_etag, replicas } => {
-            let written = read_body().map(|value| {
-                let mut store = node.store();
-                let put = map::put(&mut store, &key, value, ttl_ms, &preconditions, wall_ms());
+            let value = incoming.read_body()?;
+            write(node, incoming, replicas, |store| {
+                let put = map::put(store, &key, value, ttl_ms, &preconditions, wall_ms());
                 let etag = put.etag.clone().filter(|_| sends_etag);
-                (Response { etag, ..put }, store.writes())
-            });
-            (written, replicas)
+                Response { etag, ..put }
+            })
         }
         Operation::PutForm { ttl_ms, replicas } => {
-            let form = read_body().and_then(|body| request::form(&body, node.config.max_key_bytes));
-            let written = form.map(|form| {
-                let mut store = node.store();
-                (map::put_form(&mut store, form, ttl_ms, wall_ms()), store.writes())
-            });
-            (written, replicas)
+            let body = incoming.read_body()?;
+            let form = request::form(&body, node.config.max_key_bytes)?;
+            write(node, incoming, replicas, |store| map::put_form(store, form, ttl_ms, wall_ms()))
         }
-        Operation::Delete { .. } if has_body => {
-            return Outcome::Answer(Response::problem(400, "a DELETE has no body"));
+        Operation::Delete { .. } if incoming.has_body() => {
+            Err(Response::problem(400, "a DELETE has no body"))
         }
         Operation::Delete { keys, preconditions, replicas } => {
-            let mut store = node.store();
-            let response = map::delete(&mut store, &keys, &preconditions, wall_ms());
-            (Ok((response, store.writes())), replicas)
+            write(node, incoming, replicas, |store| {
+                map::delete(store, &keys, &preconditions, wall_ms())
+            })
         }
-        plan => return Outcome::Answer(show(node, &plan)),
-    };
-    let (response, writes) = match written {
-        Ok((response, writes)) if response.status < 400 => (response, writes),
-        Ok((problem, _)) | Err(problem) => return Outcome::Answer(problem),
-    };
-    node.wrote();
-    match replicas {
-        None => Outcome::Answer(response),
-        Some(Replicas { wanted, wait_ms }) => {
-            let until = Instant::now() + Duration::from_millis(wait_ms);
-            Outcome::Confirm(response, Replicated { wanted, writes }, until)
+        Operation::Stats(json) => Ok(node.stats(json)),
+        Operation::Peers(json) => Ok(node.peers(json)),
+        Operation::Metrics => Ok(Response::ok(PROMETHEUS_TEXT, node.prometheus().into_bytes())),
+        Operation::Healthz => Ok(text(b"ok\n")),
+        Operation::Readyz => match node.not_ready_reason() {
+            None => Ok(text(b"ready\n")),
+            Some(reason) => Err(Response::problem(503, reason)),
+        },
+    }
+}
+
+/// What `look` finds once it is not what the client knows, or when its time is up.
+fn until_changed(
+    incoming: &mut dyn Incoming,
+    watched: &Watched,
+    preconditions: &Preconditions,
+    wait_ms: Option<u64>,
+    look: impl Fn() -> (Response, u64),
+) -> Result<Response, Response> {
+    let until = wait_ms.map(|wait_ms| Instant::now() + Duration::from_millis(wait_ms));
+    loop {
+        let (response, seen) = look();
+        match until {
+            Some(until) if response.is_unchanged(preconditions) && Instant::now() < until => {
+                incoming.wait(watched, seen, until)?;
+            }
+            _ => return Ok(response),
         }
     }
 }
 
-/// What has nothing to do with the map.
-fn show(node: &Node, plan: &Operation) -> Response {
-    let text = |text: &[u8]| Response::ok(PLAIN_TEXT, text.to_vec());
-    match plan {
-        Operation::Stats(json) => node.stats(*json),
-        Operation::Peers(json) => node.peers(*json),
-        Operation::Metrics => Response::ok(PROMETHEUS_TEXT, node.prometheus().into_bytes()),
-        Operation::Readyz => match node.not_ready_reason() {
-            None => text(b"ready\n"),
-            Some(reason) => Response::problem(503, reason),
-        },
-        // The others have been carried out already.
-        _ => text(b"ok\n"),
+/// Writes, and responds once enough others have what was written.
+fn write(
+    node: &Node,
+    incoming: &mut dyn Incoming,
+    replicas: Option<Replicas>,
+    write: impl FnOnce(&mut LockedStore<'_>) -> Response,
+) -> Result<Response, Response> {
+    let (response, writes) = {
+        let mut store = node.store();
+        (write(&mut store), store.writes())
+    };
+    if response.status >= 400 {
+        return Err(response);
+    }
+    node.wrote();
+    let Some(replicas) = replicas else { return Ok(response) };
+    let watched = Watched::Replicas { replicas, writes };
+    let until = Instant::now() + Duration::from_millis(replicas.wait_ms);
+    loop {
+        let (have, wanted) = (node.members().confirmations(writes), replicas.wanted);
+        if have >= wanted {
+            return Ok(response);
+        }
+        if Instant::now() >= until || incoming.wait(&watched, 0, until).is_err() {
+            let reason = format!(
+                "{have} of {wanted} other pods have confirmed the write so far; it is done here, and goes on to all"
+            );
+            return Err(Response { etag: response.etag, ..Response::problem(504, reason) });
+        }
     }
 }

@@ -1,15 +1,26 @@
 //! The HTTP server: tiny_http, and the guards that it needs.
-
-mod crew;
-
-mod pipelining;
-
-mod handler;
+//!
+//! A worker takes a request and serves it from start to end. Before it blocks, over an upload, a
+//! blocking query or a long response, it sees to it that another worker takes the next request.
 
 mod listener;
+
+mod open_connections;
+
+mod servers;
+
+mod self_probe;
+
+mod pipelining;
 
 mod body;
 
 mod response;
 
-pub mod server;
+mod handler;
+
+mod transaction;
+
+mod worker;
+
+pub mod endpoint;

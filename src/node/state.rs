@@ -8,12 +8,13 @@ use crate::core::isolation::isolated_since;
 use crate::core::store::{Limits, Store};
 use crate::node::members::Members;
 use crate::node::metrics::{self, CLOCK_WARNING_MS, Counter, Gauge, Metrics};
+use crate::sys::lock::lock;
 use crate::sys::logger::{Limiter, PANICS};
-use crate::sys::mailbox::Mailbox;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::AcqRel, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,31 +26,12 @@ pub fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
-/// A place among the few threads that may do one thing at a time; given back when dropped.
-pub struct Permit(Arc<AtomicUsize>);
-
-impl Permit {
-    /// Takes a place, if fewer than `most` are taken.
-    pub fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
-        let permit = Self(taken.clone());
-        (taken.fetch_add(1, AcqRel) < most).then_some(permit)
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, AcqRel);
-    }
-}
-
 /// What all threads share.
 pub struct Node {
     /// The settings it runs with.
     pub config: Config,
     /// What it has counted.
     pub metrics: Metrics,
-    /// Exchanges being answered.
-    pub answering: Arc<AtomicUsize>,
     /// Connections given up for as long as this process lives, each with a thread.
     pub lost_connections: AtomicUsize,
     /// Requests that wait for a change.
@@ -74,22 +56,21 @@ pub struct Node {
     pub has_told_of_write: AtomicBool,
     /// Whether it has been told at which address others reach us.
     has_advertise_address: AtomicBool,
-    /// For the gossip thread.
-    pub events: Mailbox<Event>,
+    events: Sender<Event>,
 }
 
 impl Node {
-    /// A node that knows nobody and has nothing.
-    pub fn new(config: Config) -> Self {
+    /// A node that knows nobody and has nothing, and what its gossip thread is told.
+    pub fn new(config: Config) -> (Self, Receiver<Event>) {
         let limits = Limits {
             max_store_bytes: config.max_store_bytes,
             tombstone_ttl_ms: config.tombstone_ttl.as_millis() as u64,
         };
-        Self {
+        let (events, received) = channel();
+        let node = Self {
             waiting_for_store: AtomicUsize::new(0),
             store: Mutex::new(Store::new(fastrand::u32(..), fastrand::u64(..), limits)),
             metrics: Metrics::default(),
-            answering: Arc::default(),
             lost_connections: AtomicUsize::new(0),
             waits: AtomicUsize::new(0),
             unconfirmed: AtomicUsize::new(0),
@@ -103,19 +84,19 @@ impl Node {
             members: Mutex::default(),
             has_told_of_write: AtomicBool::new(false),
             has_advertise_address: AtomicBool::new(!config.own_addresses().is_empty()),
-            events: Mailbox::default(),
+            events,
             config,
-        }
+        };
+        (node, received)
     }
 
     /// The store, locked. Hold it for one call, and never while waiting for anything.
     pub fn store(&self) -> LockedStore<'_> {
         let store = self.store.try_lock().unwrap_or_else(|held| match held {
-            // A panic under the lock is our bug and was logged; serving on beats serving nothing.
             TryLockError::Poisoned(store) => store.into_inner(),
             TryLockError::WouldBlock => {
                 self.waiting_for_store.fetch_add(1, Relaxed);
-                let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+                let store = lock(&self.store);
                 self.waiting_for_store.fetch_sub(1, Relaxed);
                 store
             }
@@ -146,17 +127,23 @@ impl Node {
         self.watcher.get().into_iter().for_each(Thread::unpark);
     }
 
+    /// Tells the gossip thread something.
+    pub fn tell(&self, event: Event) {
+        // Its receiver lives as long as the process.
+        let _ = self.events.send(event);
+    }
+
     /// Takes note of a local write, for the gossip thread to spread.
     pub fn wrote(&self) {
         // Hundreds of writes may come while one call is made: one word does for all of them.
         if !self.has_told_of_write.swap(true, Relaxed) {
-            self.events.send(Event::Wrote);
+            self.tell(Event::Wrote);
         }
     }
 
-    /// Takes note of the addresses of an exchange that somebody else has opened.
+    /// Takes note of the addresses of a exchange that somebody else has opened.
     pub fn answered(&self, own: SocketAddr, initiator: SocketAddr) {
-        self.events.send(Event::Heard(initiator.ip().to_canonical()));
+        self.tell(Event::Heard(initiator.ip().to_canonical()));
         self.reached_at(own);
     }
 
@@ -165,7 +152,7 @@ impl Node {
         if !self.has_advertise_address.swap(true, Relaxed) {
             // A socket for both families shows IPv4 addresses in their IPv6 form.
             let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-            self.events.send(Event::AdvertiseAddress(address));
+            self.tell(Event::AdvertiseAddress(address));
         }
     }
 
@@ -203,7 +190,7 @@ impl Node {
         }
         if summary.taken > 0 || summary.subtree.is_some() {
             let is_news = summary.taken > 0;
-            self.events.send(Event::Learned { is_news, subtree: summary.subtree });
+            self.tell(Event::Learned { is_news, subtree: summary.subtree });
         }
         if summary.complete {
             self.last_exchange_ms.store(summary.began_ms.max(1), Relaxed);
@@ -222,7 +209,7 @@ impl Node {
     /// Begins to leave: peers are to get everything.
     pub fn drain(&self) {
         self.draining.store(true, Relaxed);
-        self.events.send(Event::Wrote);
+        self.tell(Event::Wrote);
     }
 
     /// Whether we are leaving.
@@ -252,7 +239,7 @@ impl Node {
 
     /// The others, as far as they are known.
     pub fn members(&self) -> MutexGuard<'_, Members> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.members)
     }
 
     /// The answer to `/stats`.

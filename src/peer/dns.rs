@@ -27,7 +27,7 @@ pub fn keep_resolving(node: &Node) {
                 (has_answered, is_failing) = (true, false);
                 let (own, peers): (Vec<_>, Vec<_>) =
                     addresses.into_iter().partition(|address| own_addresses.contains(address));
-                node.events.send(Event::Peers(peers, !own.is_empty()));
+                node.tell(Event::Peers(peers, !own.is_empty()));
             }
             failed => {
                 node.metrics.count(Counter::FailedLookUps);

@@ -8,10 +8,11 @@ use crate::peer::session::{self, Failure};
 use crate::sys::logger::Limiter;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 /// Calls peers as the scheduler says.
-pub fn gossip(node: &Node) {
+pub fn gossip(node: &Node, events: &Receiver<Event>) {
     let now_ms = || node.age().as_millis() as u64;
     let interval_ms = node.config.sync_interval.as_millis() as u64;
     let mut scheduler = Scheduler::new(interval_ms, now_ms(), fastrand::Rng::new(), address_hash);
@@ -36,7 +37,7 @@ pub fn gossip(node: &Node) {
                 Duration::from_millis(ms.saturating_sub(now_ms()).min(expiry_in_ms))
             }
         };
-        let mut next = node.events.receive(timeout);
+        let mut next = events.recv_timeout(timeout).ok();
         // All that have come, before the next call: that may be to an address which takes long to
         // turn out dead, and the word that it is none any more may be among them.
         while let Some(event) = next {
@@ -68,7 +69,7 @@ pub fn gossip(node: &Node) {
                     }
                 }
             }
-            next = node.events.receive(Duration::ZERO);
+            next = events.try_recv().ok();
         }
         node.members().set_addresses(scheduler.peers());
         scheduler.await_replicas(node.unconfirmed.load(Relaxed) > 0, now_ms());

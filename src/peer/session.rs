@@ -9,8 +9,9 @@ use crate::core::message::{
 };
 use crate::core::scheduler::Outcome;
 use crate::node::metrics::Counter;
-use crate::node::state::{Node, Permit, wall_ms};
+use crate::node::state::{Node, wall_ms};
 use crate::sys::logger::Limiter;
+use crate::sys::semaphore::Semaphore;
 use std::fmt;
 use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -60,6 +61,8 @@ impl fmt::Display for Failure {
     }
 }
 
+impl std::error::Error for Failure {}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
@@ -90,12 +93,12 @@ pub fn call(node: &Node, peer: SocketAddr, subtree: Option<Subtree>) -> Result<O
     })
 }
 
-/// Answers initiators until the end of the process.
-pub fn listen(node: &Arc<Node>, listener: &TcpListener) {
+/// Answers callers until the end of the process.
+pub fn listen(node: &Arc<Node>, listener: &TcpListener, permits: &Semaphore) {
     static LOG: Limiter = Limiter::new();
     loop {
         let outcome = listener.accept().and_then(|(stream, peer)| {
-            let Some(permit) = Permit::take(&node.answering, MAX_ANSWERS_AT_A_TIME) else {
+            let Some(permit) = permits.try_acquire() else {
                 return refuse_busy(node, stream);
             };
             let node = node.clone();

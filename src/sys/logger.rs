@@ -1,9 +1,10 @@
 //! The log: logfmt on standard error, and a bound on how often anything is said.
 
+use crate::sys::lock::lock;
 use log::{LevelFilter, Log, Metadata, Record};
 use std::io::Write;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Panics so far in this process, all threads together: each one is our bug.
@@ -68,7 +69,7 @@ impl Limiter {
 
     /// Whether a line may be written now; if so, what to say at its end of those that were not.
     pub fn pass(&self) -> Option<String> {
-        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut window = lock(&self.0);
         if window.began.is_none_or(|began| began.elapsed() >= Duration::from_secs(60)) {
             let silent = window.silent;
             *window = Window { began: Some(Instant::now()), lines: 1, silent: 0 };
