@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::http::endpoint;
 use crate::node::state::Node;
-use crate::peer::{dns, gossip, session};
+use crate::peer::{dns, gossip, responder};
 use crate::sys::semaphore::Semaphore;
 use crate::sys::signals::Signals;
 use crate::sys::threads::supervise;
@@ -58,10 +58,10 @@ pub fn serve(config: Config) -> Result<(), CannotServe> {
         addresses(&peer_listeners),
     );
     endpoint::start(&node, client_listeners)?;
-    let permits = Semaphore::new(session::MAX_ANSWERS_AT_A_TIME);
+    let permits = Semaphore::new(responder::MAX_RESPONSES_AT_A_TIME);
     for listener in peer_listeners {
         let (node, permits) = (node.clone(), permits.clone());
-        supervise("accept", move || session::listen(&node, &listener, &permits))?;
+        supervise("accept", move || responder::listen(&node, &listener, &permits))?;
     }
     let gossiping = node.clone();
     supervise("gossip", move || gossip::gossip(&gossiping, &events))?;
@@ -73,7 +73,7 @@ pub fn serve(config: Config) -> Result<(), CannotServe> {
             break signal;
         }
         // Alone we would come back with an empty map.
-        let lost = node.lost_connections.load(Relaxed);
+        let lost = node.abandoned_connections.load(Relaxed);
         if lost >= MAX_LOST_CONNECTIONS && !node.members().is_empty() {
             break "too many connections had to be given up, and a restart frees them";
         }
@@ -81,7 +81,7 @@ pub fn serve(config: Config) -> Result<(), CannotServe> {
     log::info!("{why}: leaving, the last writes are being pushed to peers");
     node.drain();
     let deadline = Instant::now() + node.config.drain_timeout;
-    while !node.has_drained() {
+    while !node.is_drained() {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             log::warn!("left without a peer's word that it has everything (DRAIN_TIMEOUT)");

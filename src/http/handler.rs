@@ -3,9 +3,11 @@
 use crate::core::api::map;
 use crate::core::api::preconditions::Preconditions;
 use crate::core::api::request::{self, Operation, Replicas};
-use crate::core::api::response::{PLAIN_TEXT, Response};
+use crate::core::api::response::{JSON, PLAIN_TEXT, Response};
 use crate::core::store::SHARDS;
-use crate::node::state::{LockedStore, Node, wall_ms};
+use crate::node::shared_store::LockedStore;
+use crate::node::state::{Node, wall_ms};
+use crate::node::stats;
 use crate::node::watchers::Watched;
 use std::time::{Duration, Instant};
 
@@ -74,15 +76,21 @@ fn done(
                 map::delete(store, &keys, &preconditions, wall_ms())
             })
         }
-        Operation::Stats(json) => Ok(node.stats(json)),
-        Operation::Peers(json) => Ok(node.peers(json)),
-        Operation::Metrics => Ok(Response::ok(PROMETHEUS_TEXT, node.prometheus().into_bytes())),
+        Operation::Stats(json) => Ok(text_or_json(stats::stats(node, json), json)),
+        Operation::Peers(json) => Ok(text_or_json(node.members().write(json), json)),
+        Operation::Metrics => {
+            Ok(Response::ok(PROMETHEUS_TEXT, stats::prometheus(node).into_bytes()))
+        }
         Operation::Healthz => Ok(text(b"ok\n")),
-        Operation::Readyz => match node.not_ready_reason() {
+        Operation::Readyz => match node.readiness.not_ready_reason() {
             None => Ok(text(b"ready\n")),
             Some(reason) => Err(Response::problem(503, reason)),
         },
     }
+}
+
+fn text_or_json(text: String, is_json: bool) -> Response {
+    Response::ok(if is_json { JSON } else { PLAIN_TEXT }, text.into_bytes())
 }
 
 /// What `look` finds once it is not what the client knows, or when its time is up.

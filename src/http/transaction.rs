@@ -143,7 +143,7 @@ impl<'a, 'w> Transaction<'a, 'w> {
         if may_end {
             endpoint.keep_abandoned(self.client, stream);
         } else {
-            endpoint.node.lost_connections.fetch_add(1, Relaxed);
+            endpoint.node.abandoned_connections.fetch_add(1, Relaxed);
             std::mem::forget(stream);
         }
     }

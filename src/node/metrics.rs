@@ -1,8 +1,6 @@
-//! What has been counted, as k8s-gossipcar's `/stats` and for Prometheus.
+//! The counters of a node.
 
-use crate::core::api::json;
 use crate::core::message::Refusal;
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Hellos whose sender's clock is this far from ours are counted, and some of them logged.
@@ -180,51 +178,6 @@ impl Metrics {
     pub fn get(&self, counter: Counter) -> u64 {
         self.0[counter as usize].load(Relaxed)
     }
-}
-
-/// What is true of a node at this moment: name in `/stats`, in `/metrics`, for people, and value.
-pub type Gauge = (&'static str, &'static str, &'static str, u64);
-
-/// k8s-gossipcar's `/stats`: `name=value` a line, its own names first; or the same as JSON.
-pub fn stats(
-    json: bool,
-    up_secs: u64,
-    metrics: &Metrics,
-    facts: &[(&str, String)],
-    gauges: &[Gauge],
-) -> String {
-    let mut text = String::new();
-    let mut object = json::Members::object();
-    let mut write = |name: &str, value: &str, is_number: bool| match (json, is_number) {
-        (false, _) => text.extend([name, "=", value, "\n"]),
-        (true, true) => object.named(name).push_str(value),
-        (true, false) => json::string(object.named(name), value),
-    };
-    write("upTimeSecs", &up_secs.to_string(), true);
-    let (first, rest) = facts.split_at(1);
-    first.iter().for_each(|(name, fact)| write(name, fact, false));
-    let counters = COUNTERS.iter().map(|&(counter, name, ..)| (name, metrics.get(counter)));
-    let gauges = gauges.iter().map(|&(name, .., value)| (name, value));
-    for (name, value) in counters.chain(gauges) {
-        write(name, &value.to_string(), true);
-    }
-    rest.iter().for_each(|(name, fact)| write(name, fact, false));
-    if json { object.finish() + "\n" } else { text }
-}
-
-/// The Prometheus text exposition format, version 0.0.4.
-pub fn prometheus(metrics: &Metrics, gauges: &[Gauge]) -> String {
-    let mut text = String::new();
-    let counters = COUNTERS
-        .iter()
-        .map(|&(counter, _, name, help)| (name, help, "counter", metrics.get(counter)));
-    let gauges = gauges.iter().map(|&(_, name, help, value)| (name, help, "gauge", value));
-    for (name, help, kind, value) in counters.chain(gauges) {
-        let name = format!("gossip_sidecar_{name}");
-        writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}")
-            .expect("writing to memory cannot fail");
-    }
-    text
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //! them.
 
 use crate::core::api::request::Replicas;
-use crate::node::state::{Event, Node, wall_ms};
+use crate::node::event::Event;
+use crate::node::state::{Node, wall_ms};
 use crate::sys::lock::lock;
 use crate::sys::semaphore::{Permit, Semaphore};
 use std::net::SocketAddr;
@@ -105,7 +106,7 @@ impl Watchers {
     fn add(&self, watcher: Watcher) {
         let mut watching = lock(&self.watching);
         let is_write = matches!(watcher.watched, Watched::Replicas { .. });
-        let is_first = is_write && self.node.unconfirmed.load(Relaxed) == 0;
+        let is_first = is_write && self.node.blocked_writes.load(Relaxed) == 0;
         watching.push(watcher);
         self.count(&watching);
         drop(watching);
@@ -113,7 +114,7 @@ impl Watchers {
             // The gossip thread goes and looks for them.
             self.node.tell(Event::ReplicasAwaited);
         }
-        self.node.wake_watchers();
+        self.node.wake_watch_thread();
     }
 
     /// Wakes those that may have got what they wait for, for as long as the process lives.
@@ -177,7 +178,7 @@ impl Watchers {
 
     fn count(&self, watching: &[Watcher]) {
         let is_write = |watcher: &&Watcher| matches!(watcher.watched, Watched::Replicas { .. });
-        self.node.waits.store(watching.len(), Relaxed);
-        self.node.unconfirmed.store(watching.iter().filter(is_write).count(), Relaxed);
+        self.node.blocked_requests.store(watching.len(), Relaxed);
+        self.node.blocked_writes.store(watching.iter().filter(is_write).count(), Relaxed);
     }
 }

@@ -1,8 +1,9 @@
 //! Finding the other sidecars through DNS.
 
 use crate::config::Host;
+use crate::node::event::Event;
 use crate::node::metrics::Counter;
-use crate::node::state::{Event, Node};
+use crate::node::state::Node;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -27,11 +28,11 @@ pub fn keep_resolving(node: &Node) {
                 (has_answered, is_failing) = (true, false);
                 let (own, peers): (Vec<_>, Vec<_>) =
                     addresses.into_iter().partition(|address| own_addresses.contains(address));
-                node.tell(Event::Peers(peers, !own.is_empty()));
+                node.tell(Event::Peers { addresses: peers, found_own_address: !own.is_empty() });
             }
             failed => {
                 node.metrics.count(Counter::FailedLookUps);
-                if !is_failing && node.age() > Duration::from_secs(2) {
+                if !is_failing && node.readiness.age() > Duration::from_secs(2) {
                     is_failing = true;
                     let why =
                         failed.map_or_else(|error| error.to_string(), |_| "no address".into());
