@@ -1,9 +1,6 @@
 //! Whoever connects to the peer port: other clusters, other programs, and those who mean harm.
 
-#[path = "support/cluster.rs"]
-mod cluster_support;
-
-use cluster_support::*;
+use crate::support::*;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -1,10 +1,7 @@
 //! What goes beyond k8s-gossipcar's contract: delete, raw values, expiry, forms, lists, waiting,
 //! conditions and JSON, on one node and over gossip.
 
-#[path = "support/cluster.rs"]
-mod cluster_support;
-
-use cluster_support::*;
+use crate::support::*;
 use std::time::{Duration, Instant};
 
 const NO_HEADERS: [(&str, &str); 0] = [];

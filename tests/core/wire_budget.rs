@@ -3,11 +3,9 @@
 //! Overhead is every byte of payload, both ways, but for the `put` and `del` lines with their keys
 //! and values. The bounds are the project's budgets: a row beyond one fails, and shows the table.
 
-mod support;
-
+use crate::support::*;
 use gossip_sidecar::{Prefix, RECENT_FOR_MS, Record, Store, key_hash};
 use std::fmt::Write;
-use support::*;
 
 /// The most payload of an exchange between equals, both ways.
 const IDLE_BYTES: usize = 128;

@@ -1,9 +1,6 @@
 //! Hostile and clumsy HTTP clients: whatever they send, the process lives on and others are served.
 
-#[path = "support/cluster.rs"]
-mod cluster_support;
-
-use cluster_support::*;
+use crate::support::*;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};

@@ -1,9 +1,6 @@
 //! The HTTP contract, to the byte, against a real node.
 
-#[path = "support/cluster.rs"]
-mod cluster_support;
-
-use cluster_support::*;
+use crate::support::*;
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq};
 use proptest::test_runner::{Config, RngSeed, TestRunner};

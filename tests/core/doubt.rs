@@ -1,11 +1,9 @@
 //! What one side of an exchange may not take for granted: that equal cuts come from equal
 //! digests, and that what it said last has arrived.
 
-mod support;
-
+use crate::support::{WALL_MS, contents, exchange, store, store_with, value, values};
 use gossip_sidecar::{Item, Store, Version, key_hash};
 use std::collections::HashMap;
-use support::{WALL_MS, contents, exchange, store, store_with, value, values};
 
 /// Versions tried of one key: among so many, two whose fingerprints agree in 32 given bits are to
 /// be expected eight times over.

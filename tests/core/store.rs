@@ -1,7 +1,6 @@
 //! The map's laws: what each operation does, and that all that is derived stays in step.
 
-mod support;
-
+use crate::support::*;
 use gossip_sidecar::{
     Clock, Digest, END_OF_TIME_MS, ENTRY_OVERHEAD_BYTES, EXPIRY_OVERHEAD_BYTES, Entry, FAN_OUT,
     Limits, MAX_PURGED_AT_ONCE, MAX_RECENT_UPDATES, Merged, Prefix, Put, RECENT_FOR_MS, Record,
@@ -10,7 +9,6 @@ use gossip_sidecar::{
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use support::*;
 
 const TTL_MS: u64 = 60_000;
 

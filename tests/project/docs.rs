@@ -2,8 +2,8 @@
 
 use gossip_sidecar::SETTINGS;
 
-const README: &str = include_str!("../README.md");
-const CARGO: &str = include_str!("../Cargo.toml");
+const README: &str = include_str!("../../README.md");
+const CARGO: &str = include_str!("../../Cargo.toml");
 
 #[test]
 fn the_readme_has_the_settings_as_they_are() {
@@ -44,9 +44,9 @@ fn the_readme_justifies_each_dependency() {
 #[test]
 fn the_version_is_the_same_everywhere() {
     let version = env!("CARGO_PKG_VERSION");
-    let manifest = include_str!("../k8s-deploy.yaml");
+    let manifest = include_str!("../../k8s-deploy.yaml");
     assert!(manifest.contains(&format!("image: gossip-sidecar:{version}\n")));
-    assert!(include_str!("../CHANGELOG.md").contains(&format!("\n## [{version}]")));
+    assert!(include_str!("../../CHANGELOG.md").contains(&format!("\n## [{version}]")));
     assert!(README.contains(&format!("-t gossip-sidecar:{version} ")));
-    assert!(include_str!("../docs/openapi.yaml").contains(&format!("\n  version: {version}\n")));
+    assert!(include_str!("../../docs/openapi.yaml").contains(&format!("\n  version: {version}\n")));
 }

@@ -1,9 +1,7 @@
 //! Clusters under faults: whatever happens, in the end all have the same, and the right thing.
 
-mod simulator;
-
+use crate::simulator::{Chaos, Settings, Simulator, View};
 use gossip_sidecar::Entry;
-use simulator::{Chaos, Settings, Simulator, View};
 use std::collections::BTreeMap;
 
 const SECOND_US: u64 = 1_000_000;

@@ -1,9 +1,6 @@
 //! Several real nodes: what they agree on, what they survive, and what k8s-gossipcar did not.
 
-#[path = "support/cluster.rs"]
-mod cluster_support;
-
-use cluster_support::*;
+use crate::support::*;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};

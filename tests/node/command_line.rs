@@ -1,9 +1,6 @@
 //! The command line: settings, the small client, what the process says and how it ends.
 
-#[path = "support/cluster.rs"]
-mod cluster_support;
-
-use cluster_support::*;
+use crate::support::*;
 use gossip_sidecar::SETTINGS;
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener};

@@ -1,7 +1,6 @@
 //! The line protocol: one form for each message, and nothing but messages is taken for one.
 
-mod support;
-
+use crate::support::{fixed_seed, tombstone, value};
 use gossip_sidecar::{
     END_OF_TIME_MS, FAN_OUT, Hello, Item, MAX_CLUSTER_BYTES, MAX_DEPTH, MAX_KEY_BYTES,
     MAX_LINE_BYTES, MAX_LINE_ITEMS, MAX_VALUE_BYTES, Message, PROTOCOL_VERSION, Prefix,
@@ -10,7 +9,6 @@ use gossip_sidecar::{
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use std::io::{self, BufRead, Cursor, Read};
-use support::{fixed_seed, tombstone, value};
 
 fn any_version() -> impl Strategy<Value = Version> {
     (0..END_OF_TIME_MS, any::<u16>(), any::<u32>())

@@ -1,10 +1,9 @@
 //! What real nodes say over a real connection, byte for byte: it is what the core counts.
 
-#[path = "support/cluster.rs"]
-mod cluster_support;
-mod support;
+#[path = "../core/support.rs"]
+mod core_support;
 
-use cluster_support::{addresses, eventually, free_port};
+use crate::support::{addresses, eventually, free_port};
 use gossip_sidecar::Message;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -88,7 +87,7 @@ fn the_bytes_on_the_wire_are_those_that_the_core_counts() {
     let (http, peer) = (free_port(&ip_addresses), free_port(&ip_addresses));
     let place = |index: usize| ((ips[index], http).into(), (ips[index], peer).into());
     let (responder_http, responder_peer): (SocketAddr, SocketAddr) = place(0);
-    let responder = cluster_support::Node::start(
+    let responder = crate::support::Node::start(
         responder_http,
         responder_peer,
         &[("SERVICE_DNS_NAME", &responder_peer.to_string())],
@@ -98,7 +97,7 @@ fn the_bytes_on_the_wire_are_those_that_the_core_counts() {
     }
     let proxy = Proxy::to(responder_peer, ips[2]);
     let (initiator_http, initiator_peer) = place(1);
-    let mut initiator = cluster_support::Node::start(
+    let mut initiator = crate::support::Node::start(
         initiator_http,
         initiator_peer,
         &[("SERVICE_DNS_NAME", &proxy.address.to_string()), ("SYNC_INTERVAL", "100ms")],
@@ -112,10 +111,10 @@ fn the_bytes_on_the_wire_are_those_that_the_core_counts() {
             proxy.tapes().into_iter().find(|tape| !tape.responder.is_empty() && is_idle(tape));
         idle.ok_or_else(|| format!("{} exchanges so far", proxy.tapes().len()))
     });
-    let records = support::values("key", KEYS);
+    let records = core_support::values("key", KEYS);
     let (mut ours, mut theirs) =
-        (support::store_with(1, &records), support::store_with(2, &records));
-    let counted = support::exchange(&mut ours, &mut theirs, support::WALL_MS);
+        (core_support::store_with(1, &records), core_support::store_with(2, &records));
+    let counted = core_support::exchange(&mut ours, &mut theirs, core_support::WALL_MS);
     assert_eq!(idle.initiator.len() + idle.responder.len(), counted.payload_bytes());
     assert!(counted.payload_bytes() <= 128);
 
@@ -134,6 +133,6 @@ fn the_bytes_on_the_wire_are_those_that_the_core_counts() {
         proxy.tapes().iter().map(|tape| tape.initiator.len() + tape.responder.len()).sum();
     eventually(Duration::from_secs(5), "the counters agree with the proxy", || {
         let counted = responder.count("nBytesReceived") + responder.count("nBytesSent");
-        cluster_support::same(counted, total as u64)
+        crate::support::same(counted, total as u64)
     });
 }

@@ -1,7 +1,6 @@
 //! Exchanges between two stores: what they come to, whatever happens in between.
 
-mod support;
-
+use crate::support::*;
 use gossip_sidecar::{
     END_OF_TIME_MS, Entry, Exchange, FAN_OUT, FULL_TURN_BYTES, Hello, Identity, Item,
     MAX_LINE_ITEMS, MAX_LISTED_ENTRIES, MAX_TURNS, Message, Next, Prefix, Put, RECENT_FOR_MS,
@@ -11,7 +10,6 @@ use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
-use support::*;
 
 /// Keys all over the trie, crowded in one shard, and crowded four levels deep.
 fn keys() -> &'static [String] {
@@ -953,12 +951,12 @@ fn a_mad_wall_clock_stops_nothing() {
 
 // ---- golden transcripts ----
 
-/// Compares with `tests/golden/NAME.txt`; `BLESS=1` writes that file instead.
+/// Compares with `tests/core/golden/NAME.txt`; `BLESS=1` writes that file instead.
 fn assert_golden(name: &str, outcome: &Outcome) {
-    let path = format!("{}/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/tests/core/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
     let said = outcome.transcript();
     if std::env::var_os("BLESS").is_some_and(|bless| bless == "1") {
-        std::fs::write(&path, &said).expect("tests/golden can be written");
+        std::fs::write(&path, &said).expect("tests/core/golden can be written");
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(said, golden, "{path}: run with BLESS=1 if the change is meant");
