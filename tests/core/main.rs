@@ -8,7 +8,7 @@ mod message;
 
 mod exchange;
 
-mod doubt;
+mod digest;
 
 mod wire_budget;
 

@@ -1,7 +1,6 @@
-//! What one side of an exchange may not take for granted: that equal cuts come from equal
-//! digests, and that what it said last has arrived.
+//! Truncated digests.
 
-use crate::support::{WALL_MS, contents, exchange, store, store_with, value, values};
+use crate::support::{WALL_MS, contents, exchange, store_with, value, values};
 use gossip_sidecar::{Item, Store, Version, key_hash};
 use std::collections::HashMap;
 
@@ -45,30 +44,4 @@ fn digests_that_would_be_cut_to_the_same_bits_without_a_salt_are_told_apart() {
             assert_eq!(contents(&initiator), contents(&responder), "{key}");
         }
     }
-}
-
-#[test]
-fn who_was_called_and_sent_something_does_not_know_whether_it_arrived() {
-    let both = values("key", 30);
-    for (initiator_has, responder_has, responder_is_sure) in
-        [(30, 30, true), (30, 9, true), (9, 30, false)]
-    {
-        let mut initiator = store_with(1, &both[..initiator_has]);
-        let mut responder = store_with(2, &both[..responder_has]);
-        let outcome = exchange(&mut initiator, &mut responder, WALL_MS);
-        assert!(outcome.initiator.complete && outcome.responder.complete);
-        assert!(outcome.initiator.confirmed, "the responder said that it was done");
-        assert_eq!(
-            outcome.responder.confirmed, responder_is_sure,
-            "{initiator_has} and {responder_has} keys"
-        );
-    }
-}
-
-#[test]
-fn writes_are_counted_as_of_the_beginning() {
-    let (mut initiator, mut responder) = (store(1), store(2));
-    let _ = initiator.put("k", Box::default(), None, WALL_MS);
-    let outcome = exchange(&mut initiator, &mut responder, WALL_MS);
-    assert_eq!((outcome.initiator.writes, outcome.responder.writes), (1, 0));
 }
