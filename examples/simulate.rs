@@ -4,7 +4,7 @@
 //! cargo run --release --example simulate -- --nodes 1000 --runs 20 --fail 0.1 --svg spread.svg
 //! ```
 
-#[path = "../tests/simulator/mod.rs"]
+#[path = "../tests/core/simulator/mod.rs"]
 mod simulator;
 
 use lexopt::prelude::*;

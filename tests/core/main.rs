@@ -1,0 +1,17 @@
+//! The pure core: its laws, its limits, and whole clusters of it under faults.
+
+mod support;
+
+mod store;
+
+mod message;
+
+mod exchange;
+
+mod digest;
+
+mod wire_budget;
+
+mod simulator;
+
+mod simulation;

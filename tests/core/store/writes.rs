@@ -1,0 +1,81 @@
+//! Writes
+
+use super::{TTL_MS, bytes, everything, store_with_quota};
+use crate::support::{WALL_MS, assert_in_step, value};
+use gossip_sidecar::{END_OF_TIME_MS, Entry, Merged, Put, Version};
+
+#[test]
+fn a_key_is_created_replaced_deleted_and_created_again() {
+    let mut store = store_with_quota(1 << 20);
+    assert_eq!(store.get("k", WALL_MS), None);
+    assert_eq!(store.delete("k", WALL_MS), None, "there is nothing to delete");
+    assert!(store.entry("k").is_none(), "and no tombstone for nothing");
+
+    let Put::Created(first) = store.put("k", bytes("a"), None, WALL_MS) else { panic!() };
+    assert_eq!(store.get("k", WALL_MS), Some(&b"a"[..]));
+    let Put::Replaced(second) = store.put("k", bytes("b"), None, WALL_MS) else { panic!() };
+    assert_eq!(store.get("k", WALL_MS), Some(&b"b"[..]));
+    assert_eq!((store.live(), store.tombstones()), (1, 0));
+
+    let third = store.delete("k", WALL_MS).unwrap();
+    assert_eq!(store.get("k", WALL_MS), None);
+    assert_eq!(store.entry("k"), Some(&Entry::tombstone(third)));
+    assert_eq!(store.delete("k", WALL_MS), None, "it is deleted already");
+    assert_eq!((store.live(), store.tombstones()), (0, 1));
+
+    let Put::Created(fourth) = store.put("k", bytes("c"), None, WALL_MS) else { panic!() };
+    assert_eq!(store.get("k", WALL_MS), Some(&b"c"[..]));
+    assert_eq!((store.live(), store.tombstones()), (1, 0));
+    assert!(first < second && second < third && third < fourth, "each beats what was before");
+    assert_in_step(&store);
+}
+
+#[test]
+fn a_write_beats_what_it_was_made_over_though_the_clock_is_behind() {
+    let mut store = store_with_quota(1 << 20);
+    let future = Version::new(WALL_MS + 100 * TTL_MS, 7, 9);
+    assert_eq!(store.merge(value("k", future, b"future"), WALL_MS), Merged::Taken);
+    let Put::Replaced(version) = store.put("k", bytes("now"), None, 0) else { panic!() };
+    assert!(version > future);
+    assert!(store.delete("k", 0).unwrap() > version);
+}
+
+#[test]
+fn nothing_beats_the_last_version_of_all() {
+    let mut store = store_with_quota(1 << 20);
+    let last = Version::new(END_OF_TIME_MS - 1, u16::MAX, 9);
+    assert_eq!(store.merge(value("k", last, b"last"), WALL_MS), Merged::Taken);
+    let before = everything(&store);
+    assert_eq!(store.put("k", bytes("later"), None, WALL_MS), Put::EndOfTime);
+    assert_eq!(store.delete("k", WALL_MS), None);
+    assert_eq!(everything(&store), before);
+    assert!(matches!(store.put("other", bytes("v"), None, WALL_MS), Put::Created(_)));
+}
+
+#[test]
+fn keys_with_one_hash_code_in_k8s_gossipcar_are_independent() {
+    let mut store = store_with_quota(1 << 20);
+    let keys = ["Aa", "BB", "id-1P", "id-21", ""];
+    for key in keys {
+        assert!(matches!(store.put(key, bytes(key), None, WALL_MS), Put::Created(_)));
+    }
+    for key in keys {
+        assert_eq!(store.get(key, WALL_MS), Some(key.as_bytes()));
+    }
+    assert!(store.delete("Aa", WALL_MS).is_some());
+    assert!(store.delete("id-21", WALL_MS).is_some());
+    assert_eq!(keys.map(|key| store.get(key, WALL_MS).is_some()), [false, true, true, false, true]);
+}
+
+#[test]
+fn a_value_is_any_bytes_and_a_key_any_text() {
+    let mut store = store_with_quota(1 << 20);
+    for value in [&b""[..], b"\0", b"\n", b"a=b\n", b"\xff\xfe", b"\xed\xa0\x80", &[0; 10_000]] {
+        for key in ["", "\0", "\n", "=", "\u{10ffff}", &"k".repeat(10_000)] {
+            let put = store.put(key, value.into(), None, WALL_MS);
+            assert!(matches!(put, Put::Created(_) | Put::Replaced(_)));
+            assert_eq!(store.get(key, WALL_MS), Some(value));
+        }
+    }
+    assert_in_step(&store);
+}

@@ -1,0 +1,150 @@
+//! Blocking queries.
+
+use super::tag;
+use crate::support::{
+    ANSWER_LIMIT, Client, Cluster, Node, allow_thousands_of_connections, assert_refused,
+    assert_serves, eventually, request_bytes, same,
+};
+use std::time::{Duration, Instant};
+
+const NO_HEADERS: [(&str, &str); 0] = [];
+
+/// Sends a request that waits, and gives the client that will have the answer.
+fn waiting(node: &Node, target: &str, known: Option<&str>) -> Client {
+    let mut client = node.client();
+    let headers: Vec<(&str, &str)> = known.map(|tag| ("If-None-Match", tag)).into_iter().collect();
+    let before = node.count("waits");
+    client.send(request_bytes("GET", target, &headers, &[]));
+    eventually(ANSWER_LIMIT, "it waits", || same(node.count("waits"), before + 1));
+    client
+}
+
+#[test]
+fn who_waits_is_answered_when_the_key_changes_also_on_another_node() {
+    let cluster = Cluster::start(2, &[("SYNC_INTERVAL", "50ms")]);
+    let [near, far] = &cluster.nodes[..] else { panic!("two nodes") };
+    near.write("k", "1");
+    near.write("other", "1");
+    cluster.wait_for(ANSWER_LIMIT, "k", "1");
+    let known = tag(&near.client().get("/map/k"));
+    // At once if it differs, or if there is nothing to wait for.
+    assert_eq!(near.client().get("/map/k?wait=30s").status, 200);
+    let differs = [("If-None-Match", "\"0000\"")];
+    assert_eq!(near.client().request("GET", "/map?k=k&wait=30s", &differs, &[]).body, b"k=1\n");
+
+    let mut by_path = waiting(near, "/map/k?wait=30s", Some(&known));
+    let mut by_query = waiting(near, "/map?k=k&wait=30s", Some(&known));
+    let mut for_other =
+        waiting(near, "/map/other?wait=30s", Some(&tag(&near.client().get("/map/other"))));
+    let mut for_new = waiting(near, "/map/new?wait=30s", None);
+    far.write("k", "2");
+    assert_eq!(by_path.answer().body, b"2");
+    assert_eq!(by_query.answer().body, b"k=2\n");
+    far.write("new", "born");
+    assert_eq!(for_new.answer().body, b"born");
+    // What did not change is still waited for.
+    assert_eq!(near.count("waits"), 1);
+    assert_eq!(far.request("DELETE", "/map/other", &[]).status, 204);
+    assert_eq!(for_other.answer().status, 404);
+    // The connections serve on.
+    assert_eq!(by_path.get("/map/k").body, b"2");
+}
+
+#[test]
+fn who_waits_is_answered_when_the_value_expires_and_when_the_wait_is_over() {
+    let node = Node::alone(&[]);
+    let put = node.request("PUT", "/map/short?ttl=800ms", b"v");
+    let mut expiring = waiting(&node, "/map/short?wait=30s", Some(&tag(&put)));
+    let began = Instant::now();
+    assert_eq!(expiring.answer().status, 404);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+
+    let put = node.request("PUT", "/map/k", b"v");
+    let began = Instant::now();
+    let mut unchanged = waiting(&node, "/map/k?wait=300ms", Some(&tag(&put)));
+    let mut absent = waiting(&node, "/map/absent?wait=300ms", None);
+    assert_eq!(tag(&unchanged.answer()), tag(&put));
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    assert_eq!(absent.answer().status, 404);
+    assert_eq!(unchanged.get("/map/k").body, b"v");
+    for wait in ["61s", "soon", "-1s", ""] {
+        assert_refused(&node.client().get(&format!("/map/k?wait={wait}")), 422);
+    }
+    assert_refused(&node.client().get("/map?k=a&k=b&wait=1s"), 422);
+}
+
+#[test]
+fn who_waits_for_a_prefix_is_answered_when_any_of_its_keys_changes() {
+    let node = Node::alone(&[]);
+    node.write("a/1", "v");
+    let known = tag(&node.client().get("/keys?prefix=a/"));
+    let mut value = waiting(&node, "/keys?prefix=a/&wait=30s", Some(&known));
+    node.write("b", "v");
+    assert_eq!(node.count("waits"), 1, "another prefix");
+    node.write("a/1", "w");
+    let answer = value.answer();
+    assert_eq!(answer.text(), "a%2F1\n");
+    let known = tag(&answer);
+    let mut page = waiting(&node, "/keys?prefix=a/&limit=1&wait=30s", Some(&known));
+    node.write("a/2", "v");
+    let answer = page.answer();
+    assert_eq!((answer.text().as_str(), answer.header("Has-More")), ("a%2F1\n", Some("true")));
+    let known = tag(&answer);
+    let mut gone = waiting(&node, "/keys?prefix=a/&wait=30s", Some(&known));
+    assert_eq!(node.request("DELETE", "/map?k=a/1&k=a/2", &[]).status, 204);
+    assert!(["", "a%2F2\n"].contains(&gone.answer().text().as_str()));
+}
+
+#[test]
+fn five_hundred_waiters_cost_little_and_hold_up_nobody() {
+    // Each connection takes tiny_http two descriptors.
+    let node = Node::alone_after(Some("ulimit -n 4096"), &[]);
+    allow_thousands_of_connections();
+    let put = node.request("PUT", "/map/k", b"1");
+    let before_kib = node.resident_kib();
+    let mut clients: Vec<Client> = Vec::new();
+    for _ in 0..512 {
+        let mut client = node.client();
+        let known = tag(&put);
+        client.send(request_bytes("GET", "/map/k?wait=60s", &[("If-None-Match", &known)], &[]));
+        clients.push(client);
+    }
+    eventually(Duration::from_secs(30), "all of them wait", || same(node.count("waits"), 512));
+    let grown_kib = node.resident_kib().saturating_sub(before_kib);
+    println!("512 waiters take {grown_kib} KiB");
+    assert!(grown_kib < 24 * 1024, "{grown_kib} KiB");
+    assert_serves(&node);
+    let known = [("If-None-Match", tag(&put))];
+    let known = known.each_ref().map(|(name, tag)| (*name, tag.as_str()));
+    assert_refused(&node.client().request("GET", "/map/k?wait=60s", &known, &[]), 503);
+    // Those who are gone give their places back once they are needed.
+    clients.truncate(500);
+    let mut late = node.client();
+    late.send(request_bytes("GET", "/map/k?wait=60s", &known, &[]));
+    eventually(ANSWER_LIMIT, "there is room again", || same(node.count("waits"), 501));
+    node.write("k", "2");
+    for client in clients.iter_mut().chain([&mut late]) {
+        assert_eq!(client.answer().body, b"2");
+    }
+    assert_eq!(node.count("waits"), 0);
+}
+
+#[test]
+fn who_asks_for_more_behind_a_wait_keeps_nobody_waiting() {
+    let node = Node::alone(&[]);
+    let put = node.request("PUT", "/map/k", b"1");
+    let mut clients: Vec<Client> =
+        (0..8).map(|_| waiting(&node, "/map/k?wait=30s", Some(&tag(&put)))).collect();
+    for (index, client) in clients.iter_mut().enumerate() {
+        client.send(request_bytes("PUT", &format!("/map/after{index}"), &NO_HEADERS, b"v"));
+        client.send(request_bytes("GET", &format!("/map/after{index}"), &NO_HEADERS, b""));
+    }
+    assert_serves(&node);
+    assert_eq!(node.get("after0"), None, "its turn has not come");
+    node.write("k", "2");
+    for client in &mut clients {
+        assert_eq!(client.answer().body, b"2");
+        assert_eq!(client.answer().status, 201);
+        assert_eq!(client.answer().body, b"v");
+    }
+}

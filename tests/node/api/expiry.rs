@@ -1,0 +1,43 @@
+//! Expiry.
+
+use crate::support::{ANSWER_LIMIT, Cluster, Node, assert_refused, eventually, same};
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_value_is_gone_on_all_nodes_when_its_time_is_up() {
+    let cluster = Cluster::start(3, &[("SYNC_INTERVAL", "50ms")]);
+    let [first, second, third] = &cluster.nodes[..] else { panic!("three nodes") };
+    let began = Instant::now();
+    assert_eq!(first.request("PUT", "/map?k=short&ttl=1500ms", b"v").status, 201);
+    assert_eq!(first.request("PUT", "/map/long?ttl=1h", b"v").status, 201);
+    cluster.wait_for(ANSWER_LIMIT, "short", "v");
+    let get = third.client().get("/map?k=short");
+    let ttl = get.header("Ttl").and_then(|ttl| ttl.strip_suffix("ms")?.parse::<u64>().ok());
+    assert!(ttl.is_some_and(|ms| ms <= 1500), "{get:?}");
+    eventually(ANSWER_LIMIT, "it is gone", || same(second.get("short"), None));
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(1400), "gone too soon: {took:?}");
+    assert!(took < Duration::from_secs(4), "gone too late: {took:?}");
+    eventually(ANSWER_LIMIT, "gone everywhere", || {
+        same((first.get("short"), third.get("short")), (None, None))
+    });
+    // The digests did not change with it: nobody had to be told.
+    assert_eq!(cluster.wait_for_agreement(ANSWER_LIMIT).1, 1);
+    assert_eq!(first.put("short", "again").status, 201, "it is new");
+    assert_eq!(first.client().get("/map?k=short").header("Ttl"), None, "and stays");
+    for ttl in ["0s", "0", "1", "soon", "-1s", "400days", ""] {
+        let target = format!("/map?k=x&ttl={ttl}");
+        assert_refused(&first.request("PUT", &target, b"v"), 422);
+    }
+    assert_refused(&first.request("PUT", "/map?k=x&ttl=1s&ttl=1s", b"v"), 422);
+}
+
+#[test]
+fn a_value_that_expired_is_replaced_and_deleted_as_if_it_were_not_there() {
+    let node = Node::alone(&[]);
+    assert_eq!(node.request("PUT", "/map/a?ttl=20ms", b"v").status, 201);
+    eventually(ANSWER_LIMIT, "it is gone", || same(node.get("a"), None));
+    assert_eq!(node.request("DELETE", "/map/a", &[]).status, 404);
+    assert_eq!(node.request("PUT", "/map/a?ttl=1h", b"v").status, 201);
+    assert_eq!(node.request("PUT", "/map/a?ttl=1h", b"v").status, 204);
+}

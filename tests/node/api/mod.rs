@@ -1,0 +1,27 @@
+//! What goes beyond k8s-gossipcar's contract.
+
+mod values;
+
+mod deletion;
+
+mod expiry;
+
+mod forms;
+
+mod listing;
+
+mod json;
+
+mod preconditions;
+
+mod blocking_queries;
+
+mod replicas;
+
+mod peers;
+
+use crate::support::Answer;
+
+fn tag(answer: &Answer) -> String {
+    answer.header("ETag").unwrap_or_else(|| panic!("no ETag: {answer:?}")).to_owned()
+}

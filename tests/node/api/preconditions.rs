@@ -1,0 +1,32 @@
+//! Preconditions.
+
+use super::tag;
+use crate::support::{Node, assert_refused};
+
+#[test]
+fn a_write_is_carried_out_only_if_the_version_is_as_it_says() {
+    let node = Node::alone(&[]);
+    let mut client = node.client();
+    let mut request = |method: &str, header: (&str, &str), body: &[u8]| {
+        client.request(method, "/map/lock", &[header], body)
+    };
+    assert_eq!(request("PUT", ("If-Match", "*"), b"v").status, 412);
+    assert_eq!(request("DELETE", ("If-Match", "\"x\""), b"").status, 412);
+    let first = request("PUT", ("If-None-Match", "*"), b"mine");
+    assert_eq!(first.status, 201);
+    assert_refused(&request("PUT", ("If-None-Match", "*"), b"yours"), 412);
+    let second = request("PUT", ("If-Match", &tag(&first)), b"still mine");
+    assert_eq!(second.status, 204);
+    assert_refused(&request("PUT", ("If-Match", &tag(&first)), b"late"), 412);
+    assert_refused(&request("PUT", ("If-Match", &format!("W/{}", tag(&second))), b"weak"), 412);
+    assert_refused(&request("PUT", ("If-Match", "no quotes"), b"v"), 400);
+    assert_refused(&request("DELETE", ("If-Match", &tag(&first)), b""), 412);
+    assert_eq!(node.read("lock"), "still mine");
+    let get = request("GET", ("If-None-Match", &tag(&second)), b"");
+    assert_eq!((get.status, tag(&get), get.body.len()), (304, tag(&second), 0));
+    assert_eq!(request("GET", ("If-None-Match", &tag(&first)), b"").status, 200);
+    assert_refused(&request("GET", ("If-Match", &tag(&first)), b""), 412);
+    assert_eq!(request("DELETE", ("If-Match", &tag(&second)), b"").status, 204);
+    let two = node.client().request("GET", "/map?k=a&k=b", &[("If-None-Match", "*")], &[]);
+    assert_refused(&two, 422);
+}

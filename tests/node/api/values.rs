@@ -1,0 +1,44 @@
+//! One value.
+
+use super::tag;
+use crate::support::{Node, assert_refused};
+
+#[test]
+fn a_raw_value_is_the_body_and_nothing_else() {
+    let node = Node::alone(&[]);
+    let mut client = node.client();
+    let value: Vec<u8> = (0..=255).collect();
+    let put = client.put("/map/a%2Fb%20%C3%A9+", &value);
+    assert_eq!(put.status, 201);
+    let get = client.get("/map/a/b%20%C3%A9+");
+    assert_eq!((get.status, &get.body), (200, &value));
+    assert_eq!(tag(&get), tag(&put));
+    assert_eq!(get.header("Content-Type"), Some("application/octet-stream"));
+    assert!(get.header("Last-Modified").is_some_and(|date| date.ends_with(" GMT")));
+    assert_eq!(tag(&client.get("/map?k=a/b%20%C3%A9%2B")), tag(&put), "the same by the query");
+    let head = client.request("HEAD", "/map/a%2Fb%20%C3%A9+", &[], &[]);
+    assert_eq!((head.status, head.header("Content-Length")), (200, Some("256")));
+    let again = client.put("/map/a%2Fb%20%C3%A9+", b"");
+    assert_eq!(again.status, 204);
+    assert!(tag(&again) > tag(&put), "versions sort as they follow each other");
+    assert_eq!(client.get("/map/a%2Fb%20%C3%A9+").body, b"");
+    assert_refused(&client.get("/map/absent"), 404);
+    assert_refused(&client.get("/map/%zz"), 400);
+    assert_refused(&client.get("/map/%FF"), 400);
+    assert_refused(&client.get("/map/a?k=a"), 422);
+    assert_refused(&client.request("POST", "/map/a", &[], b"a=1"), 405);
+    let unwanted = client.request("GET", "/map/a/b%20%C3%A9+", &[("Accept", "text/html")], &[]);
+    assert_refused(&unwanted, 406);
+}
+
+#[test]
+fn a_body_that_is_packed_or_a_part_is_refused() {
+    let node = Node::alone(&[]);
+    let mut client = node.client();
+    let mut put =
+        |name: &str, value: &str| client.request("PUT", "/map/a", &[(name, value)], b"v").status;
+    assert_eq!(put("Content-Encoding", "gzip"), 415);
+    assert_eq!(put("Content-Range", "bytes 0-0/1"), 400);
+    assert_eq!(put("Content-Encoding", "identity"), 201);
+    assert_eq!(put("Content-Type", "image/png"), 204);
+}

@@ -1,0 +1,78 @@
+//! What k8s-gossipcar got wrong.
+
+use super::SOON;
+use crate::support::{Cluster, eventually, map_target, next_millisecond};
+use std::sync::Barrier;
+
+#[test]
+fn two_pods_create_one_key_at_once_and_settle() {
+    let cluster = Cluster::start(3, &[]);
+    at_once(&cluster, 2);
+}
+
+#[test]
+fn a_converged_key_overwritten_on_all_three_at_once_settles() {
+    let cluster = Cluster::start(3, &[]);
+    for round in 0..10 {
+        cluster.nodes[0].write(&format!("key{round}"), "before");
+    }
+    cluster.wait_for_agreement(SOON);
+    at_once(&cluster, 3);
+}
+
+/// Has some nodes write each of ten keys at once, and waits until all agree on one of the values.
+fn at_once(cluster: &Cluster, writers: usize) {
+    let barrier = Barrier::new(writers);
+    for round in 0..10 {
+        let key = format!("key{round}");
+        std::thread::scope(|scope| {
+            for (index, node) in cluster.nodes[..writers].iter().enumerate() {
+                let (key, barrier) = (&key, &barrier);
+                scope.spawn(move || {
+                    let mut client = node.client();
+                    barrier.wait();
+                    let value = format!("of node {index}");
+                    let answer = client.put(&map_target(&[key]), value.as_bytes());
+                    assert!(answer.status < 300, "{answer:?}");
+                });
+            }
+        });
+        eventually(SOON, "all nodes have one of the values", || {
+            let found: Vec<String> = cluster.nodes.iter().map(|node| node.read(&key)).collect();
+            let is_one = found[0].starts_with("of node ");
+            if is_one && found.iter().all(|value| *value == found[0]) {
+                Ok(())
+            } else {
+                Err(format!("{found:?}"))
+            }
+        });
+    }
+    cluster.wait_for_agreement(SOON);
+}
+
+#[test]
+fn n1_writes_five_times_and_the_later_write_of_n2_wins() {
+    // No exchange comes between: the next timer is an hour away, and nobody else is listed.
+    let places = Cluster::places(2);
+    let apart = |index: usize| {
+        places.start(index, &[("SERVICE_DNS_NAME", places.list_of(&[index]).as_str())])
+    };
+    let (first, second) = (apart(0), apart(1));
+    for round in 0..10 {
+        let key = format!("key{round}");
+        for index in 0..5 {
+            first.write(&key, format!("early {index}"));
+        }
+        next_millisecond();
+        second.write(&key, "late");
+    }
+    assert_eq!((first.read("key0"), second.read("key0")), ("early 4".into(), "late".into()));
+    // Then somebody comes who knows both.
+    let third = Cluster::places(1);
+    let list = format!("{}:{1},{2}:{1}", places.ips[0], places.peer_port, places.ips[1]);
+    let third = third.start(0, &[("SERVICE_DNS_NAME", &list), ("SYNC_INTERVAL", "50ms")]);
+    let cluster = Cluster { nodes: vec![first, second, third] };
+    for round in 0..10 {
+        cluster.wait_for(SOON, &format!("key{round}"), "late");
+    }
+}

@@ -1,0 +1,121 @@
+//! Draining.
+
+use super::{LATER, SOON, fill};
+use crate::support::{Cluster, Node, eventually, same};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// A node that is told to leave, and finds its peers, is gone by then.
+const GONE: Duration = Duration::from_secs(4);
+
+#[test]
+fn what_was_put_right_before_sigterm_is_on_the_others_twenty_times_in_a_row() {
+    let slowest_ms = AtomicU64::new(0);
+    let rounds = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while rounds.fetch_add(1, Relaxed) < 20 {
+                    let mut cluster = Cluster::start(3, &[("SYNC_INTERVAL", "1h")]);
+                    let signal = if rounds.load(Relaxed) % 2 == 0 { "TERM" } else { "INT" };
+                    let mut leaving = cluster.nodes.remove(0);
+                    leaving.write("last", "words");
+                    leaving.signal(signal);
+                    let began = Instant::now();
+                    let status = leaving.wait_for_end(GONE);
+                    slowest_ms.fetch_max(began.elapsed().as_millis() as u64, Relaxed);
+                    assert_eq!(status.code(), Some(0), "{}", leaving.log());
+                    assert!(leaving.log().contains(signal), "{}", leaving.log());
+                    // Not some time later: before it left.
+                    for node in &cluster.nodes {
+                        assert_eq!(node.read("last"), "words", "{}", leaving.log());
+                    }
+                }
+            });
+        }
+    });
+    println!("left {} ms after the signal at most, of 20", slowest_ms.load(Relaxed));
+}
+
+#[test]
+fn a_large_map_is_pushed_before_its_node_leaves() {
+    let places = Cluster::places(2);
+    let own = places.list_of(&[0]);
+    let mut full = places.start(0, &[("SERVICE_DNS_NAME", &own)]);
+    fill(&full, 0, 20_000, 100);
+    full.kill();
+    // Again with two peers, and with more than fits into one turn: 10 MB.
+    let mut cluster = Cluster::start(3, &[("SYNC_INTERVAL", "1h"), ("DRAIN_TIMEOUT", "1m")]);
+    let mut leaving = cluster.nodes.remove(0);
+    for index in 0..10 {
+        leaving.write(&format!("big{index}"), vec![b'x'; 1024 * 1024]);
+    }
+    leaving.signal("TERM");
+    assert_eq!(leaving.wait_for_end(LATER).code(), Some(0));
+    for node in &cluster.nodes {
+        assert_eq!(node.count("keys"), 10);
+    }
+}
+
+#[test]
+fn a_node_alone_leaves_at_once() {
+    for signal in ["TERM", "INT"] {
+        let mut node = Node::alone(&[("DRAIN_TIMEOUT", "1h")]);
+        node.write("key", "value");
+        node.signal(signal);
+        let began = Instant::now();
+        assert_eq!(node.wait_for_end(GONE).code(), Some(0));
+        println!("alone, it left {:?} after SIG{signal}", began.elapsed());
+    }
+}
+
+#[test]
+fn while_it_waits_to_leave_it_is_unready_and_serves_and_a_second_signal_ends_it() {
+    for (first, second) in [("TERM", "TERM"), ("INT", "TERM"), ("TERM", "INT")] {
+        // The others are listed, and nobody is there.
+        let mut node =
+            Cluster::places(3).start(0, &[("DRAIN_TIMEOUT", "1h"), ("READY_TIMEOUT", "0s")]);
+        assert!(node.is_ready());
+        node.write("key", "value");
+        node.signal(first);
+        eventually(SOON, "unready", || same(node.is_ready(), false));
+        assert!(node.request("GET", "/readyz", &[]).text().starts_with("draining"));
+        assert_eq!(node.request("GET", "/healthz", &[]).status, 200);
+        node.write("key", "written while leaving");
+        assert_eq!(node.read("key"), "written while leaving");
+        node.signal(second);
+        assert_eq!(node.wait_for_end(SOON).code(), Some(0));
+        assert!(node.log().contains("second signal"), "{}", node.log());
+    }
+}
+
+#[test]
+fn without_a_peer_it_leaves_when_its_time_is_up() {
+    let mut node = Cluster::places(3).start(0, &[("DRAIN_TIMEOUT", "300ms")]);
+    node.write("key", "value");
+    node.signal("TERM");
+    let began = Instant::now();
+    assert_eq!(node.wait_for_end(GONE).code(), Some(0));
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    assert!(node.log().contains("DRAIN_TIMEOUT"), "{}", node.log());
+}
+
+#[test]
+fn a_write_that_comes_while_it_leaves_is_pushed_too() {
+    // One peer is there and confirms, the other two are not: it goes on waiting.
+    let places = Cluster::places(4);
+    let settings = [("DRAIN_TIMEOUT", "1h"), ("SYNC_INTERVAL", "1h")];
+    let mut leaving = places.start(0, &settings);
+    let mut stays = places.start(1, &settings);
+    leaving.wait_until_ready();
+    stays.wait_until_ready();
+    leaving.signal("TERM");
+    eventually(SOON, "it is leaving", || same(leaving.is_ready(), false));
+    leaving.write("late", "but not lost");
+    eventually(SOON, "it is pushed", || same(stays.read("late"), "but not lost".to_owned()));
+    // A second peer comes: with its word the first may go.
+    let _third = places.start(2, &settings);
+    assert_eq!(leaving.wait_for_end(LATER).code(), Some(0));
+    stays.kill();
+}

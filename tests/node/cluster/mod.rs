@@ -1,0 +1,45 @@
+//! Several real nodes: what they agree on, what they survive, and what k8s-gossipcar did not.
+
+mod convergence;
+
+mod conflicts;
+
+mod newcomers;
+
+mod drain;
+
+mod steady_state;
+
+use crate::support::{Node, request_bytes};
+use std::time::Duration;
+
+/// A change is everywhere by then; it takes milliseconds on an idle machine.
+const SOON: Duration = Duration::from_secs(3);
+
+/// So much is written and compared in a test with many keys that it may take longer.
+const LATER: Duration = Duration::from_secs(30);
+
+/// Writes keys by several connections at once, each with many requests on their way.
+fn fill(node: &Node, first: usize, count: usize, value_bytes: usize) {
+    const CONNECTIONS: usize = 4;
+    const AT_ONCE: usize = 64;
+    std::thread::scope(|scope| {
+        for connection in 0..CONNECTIONS {
+            scope.spawn(move || {
+                let mut client = node.client();
+                let own: Vec<usize> =
+                    (first..first + count).skip(connection).step_by(CONNECTIONS).collect();
+                for part in own.chunks(AT_ONCE) {
+                    let request = |index: &usize| {
+                        let value = format!("{index:0>value_bytes$}");
+                        request_bytes("PUT", &format!("/map?k=key{index}"), &[], value.as_bytes())
+                    };
+                    client.send(part.iter().flat_map(request).collect::<Vec<u8>>());
+                    for _ in part {
+                        assert_eq!(client.answer().status, 201);
+                    }
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,37 @@
+//! The command line.
+
+mod settings;
+
+mod arguments;
+
+mod client;
+
+mod addresses;
+
+mod demo;
+
+use std::process::Output;
+use std::time::Duration;
+
+/// What the small client and the demo do, they do in this time.
+const SOON: Duration = Duration::from_secs(15);
+
+fn error(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// That it ended with this code, and said one line that names all of this.
+#[track_caller]
+fn assert_fails(output: &Output, code: i32, named: &[&str]) {
+    let error = error(output);
+    assert_eq!(output.status.code(), Some(code), "for {named:?}: {error}");
+    assert!(error.starts_with("gossip-sidecar: ") && error.lines().count() == 1, "{error:?}");
+    for name in named {
+        assert!(error.contains(name), "{name:?} is not in {error:?}");
+    }
+    assert_eq!(text(output), "");
+}

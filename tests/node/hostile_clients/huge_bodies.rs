@@ -1,0 +1,130 @@
+//! Huge bodies.
+
+use crate::support::{Client, MIB, Node, assert_lives_on, assert_serves};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+
+#[test]
+fn a_body_that_never_comes_takes_no_memory_and_stops_nobody() {
+    let node = Node::alone(&[]);
+    node.write("old", "value");
+    let before_kib = node.resident_kib();
+    for method in ["PUT", "GET", "POST", "HEAD", "DELETE"] {
+        for target in ["/map?k=old", "/map", "/nowhere", "/healthz"] {
+            for length in ["1000000000000", "9223372036854775807", "18446744073709551615"] {
+                let mut client = node.client();
+                client.send(format!(
+                    "{method} {target} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"
+                ));
+                let mut answer = client.answer_to("HEAD");
+                if answer.status == 100 {
+                    answer = client.answer_to(method);
+                }
+                if (method, target) == ("PUT", "/map?k=old") {
+                    assert_eq!(answer.status, 413, "{answer:?}");
+                }
+                assert!(answer.status >= 200, "{method} {target} {length}: {answer:?}");
+                drop(client);
+                assert_eq!(node.read("old"), "value", "after {method} {target} {length}");
+            }
+        }
+    }
+    assert_lives_on(&node);
+    let grown_kib = node.resident_kib().saturating_sub(before_kib);
+    println!("60 bodies that never came: {grown_kib} KiB more");
+    assert!(grown_kib < 20_000, "{grown_kib} KiB");
+}
+
+#[test]
+fn an_unclear_length_that_is_huge_takes_no_memory_and_stops_nobody() {
+    let node = Node::alone(&[]);
+    node.write("old", "value");
+    for headers in [
+        "Content-Length: 1000000000000\r\nContent-Length: 1000000000000",
+        "Content-Length: 1000000000000\r\nContent-Length: 5",
+        "Content-Length: 5\r\nContent-Length: 1000000000000",
+        "Content-Length: +1000000000000",
+        "Content-Length: 1000000000000\r\nTransfer-Encoding: chunked",
+        "Content-Length: 1000000000000\r\nExpect: 100-continue\r\nContent-Length: 5",
+        "Content-Length: 18446744073709551615\r\nContent-Length: 18446744073709551615",
+        "Content-Length: 1000000000000\r\nConnection: Upgrade",
+    ] {
+        for method in ["PUT", "GET"] {
+            let mut client = node.client();
+            client.send(format!("{method} /map?k=old HTTP/1.1\r\n{headers}\r\n\r\nhello"));
+            let mut answer = client.answer_to("HEAD");
+            if answer.status == 100 {
+                answer = client.answer();
+            }
+            assert!([400, 413, 200].contains(&answer.status), "{headers}: {answer:?}");
+            drop(client);
+            assert_eq!(node.read("old"), "value", "after {method} {headers}");
+        }
+    }
+    assert_lives_on(&node);
+}
+
+#[test]
+fn a_huge_length_is_refused_at_once_however_slowly_its_body_comes() {
+    let node = Node::alone(&[]);
+    node.write("old", "value");
+    let before_kib = node.resident_kib();
+    let lengths = ["1000000000000", "9223372036854775807", "18446744073709551615"];
+    let mut clients: Vec<Client> = lengths.iter().map(|_| node.client()).collect();
+    for (client, length) in clients.iter_mut().zip(lengths) {
+        client.send(format!("PUT /map?k=old HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"));
+    }
+    let (_, most_kib) = node.peaks_while(|| {
+        for _ in 0..15 {
+            for client in &mut clients {
+                // It may have been given up already.
+                let _ = client.stream.write(b"x");
+            }
+            assert_eq!(node.read("old"), "value");
+            // The pace of the body; nothing waits for it.
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    for (client, length) in clients.iter_mut().zip(lengths) {
+        let mut answer = client.answer();
+        if answer.status == 100 {
+            answer = client.answer();
+        }
+        assert_eq!(answer.status, 413, "{length}: {answer:?}");
+    }
+    let grown_kib = most_kib.saturating_sub(before_kib);
+    assert!(grown_kib < 8_000, "{grown_kib} KiB");
+    assert_lives_on(&node);
+}
+
+#[test]
+fn huge_heads_stop_nobody() {
+    let node = Node::alone(&[]);
+    let heads = [
+        format!("X: {}\r\n", "x".repeat(MIB)),
+        format!("{}: x\r\n", "X".repeat(MIB)),
+        (0..10_000).map(|index| format!("X-{index}: x\r\n")).collect(),
+        "X: 12345\r\n".repeat(MIB / 10),
+    ];
+    let mut clients = Vec::new();
+    for head in &heads {
+        let mut client = node.client();
+        // It may refuse before it has seen all of it.
+        let _ = client.stream.write_all(format!("GET /map?k=still HTTP/1.1\r\n{head}").as_bytes());
+        clients.push(client);
+    }
+    assert_serves(&node);
+    println!("four heads of up to 1 MiB: {} KiB", node.resident_kib());
+    for mut client in clients {
+        let _ = client.stream.write_all(b"\r\n");
+        let _ = client.stream.shutdown(Shutdown::Write);
+        let mut answer = Vec::new();
+        // Refused with something unread, the connection is reset.
+        let _ = client.stream.read_to_end(&mut answer);
+        let text = String::from_utf8_lossy(&answer);
+        let is_refused = answer.is_empty() || text.starts_with("HTTP/1.1 4");
+        assert!(is_refused || text.ends_with("still=serving\n"), "{text:?}");
+    }
+    assert_lives_on(&node);
+}

@@ -1,0 +1,13 @@
+//! Hostile and clumsy HTTP clients: whatever they send, the process lives on and others are served.
+
+mod ambiguous_bodies;
+
+mod huge_bodies;
+
+mod slow_clients;
+
+mod connections;
+
+mod restarts;
+
+mod injection;

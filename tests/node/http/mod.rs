@@ -1,0 +1,21 @@
+//! The HTTP contract, to the byte, against a real node.
+
+mod map;
+
+mod limits;
+
+mod methods;
+
+mod connections;
+
+mod bodies;
+
+mod pages;
+
+use crate::support::Answer;
+
+/// The whole answer, without the one line that differs each time.
+fn without_date(answer: &Answer) -> String {
+    assert!(answer.header("Date").is_some_and(|date| date.ends_with(" GMT")), "{answer:?}");
+    answer.head.lines().filter(|line| !line.starts_with("Date:")).collect::<Vec<_>>().join("|")
+}

@@ -1,0 +1,129 @@
+//! Pages.
+
+use crate::support::{Cluster, Node, assert_refused};
+
+#[test]
+fn stats_has_the_names_of_k8s_gossipcar_first_and_counts_right() {
+    let node = Node::alone(&[("MY_POD_NAME", "pod-7"), ("CLUSTER", "shop")]);
+    let mut client = node.client();
+    let before = node.stats();
+    for _ in 0..5 {
+        client.put("/map?k=a", b"1");
+        client.get("/map?k=a");
+        client.get("/map?k=absent");
+    }
+    client.get("/nowhere");
+    client.request("PATCH", "/map?k=a", &[], &[]);
+    client.request("HEAD", "/map?k=a", &[], &[]);
+    client.get("/readyz");
+    let answer = client.get("/stats");
+    assert_eq!(answer.header("Content-Type"), Some("text/plain; charset=UTF-8"));
+    let text = answer.text();
+    let names: Vec<&str> =
+        text.lines().map(|line| line.split('=').next().unwrap_or_default()).collect();
+    assert_eq!(
+        names[..6],
+        ["upTimeSecs", "upSince", "nOutSyncs", "nInSyncs", "nBadHttpReqs", "nGoodHttpReqs"]
+    );
+    let now = node.stats();
+    let grown =
+        |name: &str| now[name].parse::<u64>().unwrap() - before[name].parse::<u64>().unwrap();
+    assert_eq!(grown("nBadHttpReqs"), 7);
+    // Both looks at /stats are among them, each counted after it was written.
+    assert_eq!(grown("nGoodHttpReqs"), 12 + 2);
+    // Local date and time without a zone, in k8s-gossipcar's format: 2018-05-05T12:00:00.123
+    let since = now["upSince"].as_bytes();
+    assert!(since.len() == 23 && since[10] == b'T' && since[19] == b'.', "{}", now["upSince"]);
+    assert!(now["upTimeSecs"].parse::<u64>().unwrap() < 60);
+    assert_eq!((now["pod"].as_str(), now["cluster"].as_str()), ("pod-7", "shop"));
+    assert_eq!((now["keys"].as_str(), now["storeBytes"].as_str()), ("1", "98"));
+    assert_eq!((now["panics"].as_str(), now["ready"].as_str()), ("0", "1"));
+}
+
+#[test]
+fn healthz_and_readyz_say_how_it_is() {
+    let places = Cluster::places(2);
+    let first = places.start(0, &[("READY_TIMEOUT", "1h"), ("SYNC_INTERVAL", "50ms")]);
+    let mut client = first.client();
+    assert_eq!(client.get("/healthz").text(), "ok\n");
+    let unready = client.get("/readyz");
+    assert_refused(&unready, 503);
+    assert!(unready.text().contains("no exchange with a peer"), "{unready:?}");
+    // It can be read and written meanwhile.
+    assert_eq!(client.put("/map?k=a", b"1").status, 201);
+    let second = places.start(1, &[("SYNC_INTERVAL", "50ms")]);
+    first.wait_until_ready();
+    assert_eq!(client.get("/readyz").text(), "ready\n");
+    second.wait_until_ready();
+    assert_eq!(second.read("a"), "1");
+}
+
+#[test]
+fn ready_without_any_peer_once_the_time_is_up() {
+    let node = Cluster::places(2).start(0, &[("READY_TIMEOUT", "300ms")]);
+    node.wait_until_ready();
+    assert!(node.count("upSecs") < 10);
+    assert_eq!(node.count("nOutSyncs"), 0);
+}
+
+/// Why a text is not in Prometheus's text format, if it is not.
+fn check_prometheus(text: &str) -> Result<usize, String> {
+    let is_name = |name: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_:".contains(&byte);
+        !name.is_empty() && name.bytes().all(allowed) && !name.as_bytes()[0].is_ascii_digit()
+    };
+    let mut seen = Vec::new();
+    if !text.ends_with('\n') {
+        return Err("the last line has no end".into());
+    }
+    let mut lines = text.lines();
+    while let Some(help) = lines.next() {
+        let wrong = |what: &str| Err(format!("{what}: {help:?}"));
+        let Some((name, text)) = help.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' '))
+        else {
+            return wrong("not a HELP line");
+        };
+        if !is_name(name) || text.is_empty() || seen.contains(&name) {
+            return wrong("a bad name, a name that comes twice, or no text");
+        }
+        seen.push(name);
+        let kind = lines.next().and_then(|line| line.strip_prefix(&format!("# TYPE {name} ")));
+        if !kind.is_some_and(|kind| ["counter", "gauge"].contains(&kind)) {
+            return wrong("no TYPE line follows");
+        }
+        if (kind == Some("counter")) != name.ends_with("_total") {
+            return wrong("counters end in _total, and only they do");
+        }
+        let value = lines.next().and_then(|line| line.strip_prefix(&format!("{name} ")));
+        if value.is_none_or(|value| value.parse::<f64>().is_err()) {
+            return wrong("no value follows");
+        }
+    }
+    Ok(seen.len())
+}
+
+#[test]
+fn metrics_are_in_the_format_of_prometheus() {
+    let node = Node::alone(&[]);
+    node.write("a", "1");
+    let answer = node.request("GET", "/metrics", &[]);
+    assert_eq!(answer.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let text = answer.text();
+    assert!(check_prometheus(&text).unwrap() > 20);
+    assert!(text.contains("\ngossip_sidecar_keys 1\n"), "{text}");
+    assert!(text.contains("\ngossip_sidecar_http_requests_good_total "), "{text}");
+    let good = "# HELP a_total text\n# TYPE a_total counter\na_total 1\n";
+    assert_eq!(check_prometheus(good), Ok(1));
+    for bad in [
+        "a_total 1\n",
+        "# HELP a_total text\n# TYPE a_total counter\na_total x\n",
+        "# HELP a_total text\n# TYPE a_total gauge\na_total 1\n",
+        "# HELP a text\n# TYPE a counter\na 1\n",
+        "# HELP a-b_total text\n# TYPE a-b_total counter\na-b_total 1\n",
+        "# HELP a_total text\n# TYPE b_total counter\na_total 1\n",
+        "# HELP a_total text\n# TYPE a_total counter\na_total 1",
+        &good.repeat(2),
+    ] {
+        assert!(check_prometheus(bad).is_err(), "{bad:?}");
+    }
+}

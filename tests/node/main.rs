@@ -1,0 +1,17 @@
+//! The real binary, as processes that talk over loopback.
+
+mod support;
+
+mod http;
+
+mod api;
+
+mod hostile_clients;
+
+mod cluster;
+
+mod wire;
+
+mod peer_port;
+
+mod command_line;

@@ -1,0 +1,125 @@
+//! Truncation.
+
+use super::{
+    SOON, TROUBLES, assert_counted, assert_gossips, call, clock_ms, hello, node, say, visit,
+};
+use crate::support::{eventually, same};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_exchange_that_is_cut_off_changes_nothing_it_had_not_said() {
+    let node = node();
+    let whole = visit("key", "value");
+    let is_said = whole.find("value\n").map(|start| start + "value\n".len());
+    for length in 0..whole.len() {
+        let mut stream = call(&node);
+        stream.write_all(&whole.as_bytes()[..length]).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let is_there = node.get("key").is_some();
+        assert_eq!(is_there, is_said.is_some_and(|said| length >= said), "after {length} bytes");
+    }
+    assert!(say(&node, whole).contains("done "));
+    assert_eq!(node.read("key"), "value");
+}
+
+#[test]
+fn half_closed_exchanges_are_broken_ones_and_end_at_once() {
+    let node = node();
+    let version = format!("{:012x}0000-00000001", clock_ms());
+    let greeting = hello("default", "00000001");
+    let mut broken = 0;
+    for said in [
+        "hello 1".to_owned(),
+        greeting.clone(),
+        format!("{greeting}list"),
+        format!("{greeting}put {version} 3 5\nke"),
+        format!("{greeting}put {version} 3 16777216\nkeyvalue"),
+        format!("{greeting}put {version} 3 5\nkeyvalue"),
+    ] {
+        let began = Instant::now();
+        let mut stream = call(&node);
+        stream.write_all(said.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0, "{said:?}");
+        assert!(began.elapsed() < Duration::from_secs(4), "{said:?}: {:?}", began.elapsed());
+        broken += 1;
+        assert_counted(&node, "nBrokenAnswers", broken);
+    }
+    assert_eq!(node.count("keys"), 0);
+    // Who has said all that he will say may close his side.
+    let mut stream = call(&node);
+    stream.write_all(visit("key", "value").as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("done "), "{answer:?}");
+    assert_gossips(&node, "still");
+}
+
+#[test]
+fn a_hello_that_comes_byte_by_byte_is_answered() {
+    let node = node();
+    let mut stream = call(&node);
+    for byte in (hello("default", "00000001") + "\n").bytes() {
+        stream.write_all(&[byte]).unwrap();
+        // Only so that the bytes travel one by one; nothing depends on how long this takes.
+        std::thread::yield_now();
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("done "), "{answer:?}");
+    eventually(SOON, "it is counted", || same(node.count("nInSyncs"), 1));
+    for name in TROUBLES {
+        assert_eq!(node.count(name), 0, "{name}");
+    }
+}
+
+#[test]
+#[ignore = "takes the 30 s of an exchange; run by test.sh in release"]
+fn exchanges_that_trickle_are_cut_off_when_their_time_is_up() {
+    let node = node();
+    let version = format!("{:012x}0000-00000001", clock_ms());
+    let greeting = hello("default", "00000001");
+    // Each keeps on saying something: the first line, lines that ask for nothing, a value.
+    let value = format!("{greeting}put {version} 3 10000\nkey{}", "x".repeat(10_000));
+    let said = [
+        (0, greeting.clone()),
+        (greeting.len(), greeting.clone() + &"want\n".repeat(1000)),
+        (value.len() - 10_000, value),
+    ];
+    let began = Instant::now();
+    let trickle = |at_once: usize, text: &str| {
+        let mut stream = call(&node);
+        stream.write_all(&text.as_bytes()[..at_once]).unwrap();
+        for byte in text.as_bytes()[at_once..].iter().cycle() {
+            if stream.write_all(&[*byte]).is_err() {
+                break;
+            }
+            // The pace of the bytes.
+            std::thread::sleep(Duration::from_millis(500));
+            assert!(began.elapsed() < Duration::from_secs(60), "it is still read");
+        }
+        began.elapsed()
+    };
+    std::thread::scope(|scope| {
+        let ends: Vec<_> = said
+            .iter()
+            .map(|(at_once, text)| scope.spawn(move || trickle(*at_once, text)))
+            .collect();
+        for _ in 0..5 {
+            assert_gossips(&node, "meanwhile");
+        }
+        for end in ends {
+            let after = end.join().unwrap();
+            assert!((29..40).contains(&after.as_secs()), "{after:?}");
+        }
+    });
+    assert_counted(&node, "nBrokenAnswers", 3);
+    assert_eq!(node.get("key"), None);
+    assert!(node.log().contains("took too long"), "{}", node.log());
+    assert_gossips(&node, "still");
+}

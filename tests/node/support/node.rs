@@ -1,0 +1,314 @@
+//! A sidecar as a child process.
+
+use crate::support::{
+    ANSWER_LIMIT, Answer, BINARY, Client, POLL_EVERY, addresses, binary, eventually, free_port,
+    map_target, same, signal,
+};
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// A node that does not answer in this time after its start never will.
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often a node whose port was taken is started again.
+const MAX_STARTS: u32 = 50;
+
+/// A running sidecar.
+pub struct Node {
+    pub http: SocketAddr,
+    pub peer: SocketAddr,
+    settings: Vec<(String, String)>,
+    /// Runs before the binary in a shell, such as `ulimit -n 64`.
+    before: Option<&'static str>,
+    child: Child,
+    log: Arc<Mutex<Vec<u8>>>,
+    log_reader: Option<JoinHandle<()>>,
+}
+
+impl Node {
+    /// Starts a node and waits until it answers HTTP.
+    pub fn start(http: SocketAddr, peer: SocketAddr, settings: &[(&str, &str)]) -> Self {
+        Self::start_after(None, http, peer, settings)
+    }
+
+    /// Starts a node from a shell that runs `before` first.
+    pub fn start_after(
+        before: Option<&'static str>,
+        http: SocketAddr,
+        peer: SocketAddr,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let mut all: Vec<(String, String)> = [
+            ("CLIENT_BIND", http.ip().to_string()),
+            ("CLIENT_PORT", http.port().to_string()),
+            ("PEER_BIND", peer.ip().to_string()),
+            ("PEER_PORT", peer.port().to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec();
+        all.extend(settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        let log = Arc::default();
+        let (child, log_reader) = spawn(before, &all, &log);
+        let mut node = Self { http, peer, settings: all, before, child, log, log_reader };
+        node.wait_for_http();
+        node
+    }
+
+    /// A node that knows nobody else.
+    pub fn alone(settings: &[(&str, &str)]) -> Self {
+        Self::alone_after(None, settings)
+    }
+
+    /// A node that knows nobody else, started from a shell that runs `before` first.
+    pub fn alone_after(before: Option<&'static str>, settings: &[(&str, &str)]) -> Self {
+        let ip = IpAddr::from(addresses(1)[0]);
+        let (http, peer) = (free_port(&[ip]), free_port(&[ip]));
+        let name = ip.to_string();
+        let settings = [&[("SERVICE_DNS_NAME", name.as_str())], settings].concat();
+        Self::start_after(before, (ip, http).into(), (ip, peer).into(), &settings)
+    }
+
+    fn wait_for_http(&mut self) {
+        let mut starts = 1;
+        let began = Instant::now();
+        loop {
+            if answers(self.http) {
+                return;
+            }
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                let log = self.log();
+                // The port was free a moment ago. But what this process had open then, to find that
+                // out, was also open in a child that another test was just about to start.
+                assert!(
+                    log.contains("another process has it") && starts < MAX_STARTS,
+                    "the node ended: {status}: {log}"
+                );
+                starts += 1;
+                (self.child, self.log_reader) = spawn(self.before, &self.settings, &self.log);
+            }
+            assert!(began.elapsed() < START_LIMIT, "no answer after the start: {}", self.log());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&self.log.lock().expect("nobody panics under it")).into_owned()
+    }
+
+    /// The lines that it has logged so far.
+    pub fn log_lines(&self) -> usize {
+        self.log().lines().count()
+    }
+
+    /// SIGKILL: it is gone at once, with all it has.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.read_log_to_its_end();
+    }
+
+    /// Sends a signal such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        signal(self.pid(), name);
+    }
+
+    /// Waits for its end.
+    pub fn wait_for_end(&mut self, limit: Duration) -> ExitStatus {
+        let child = &mut self.child;
+        let status = eventually(limit, "the end of the process", || {
+            child.try_wait().expect("it is our child").ok_or_else(|| "still running".to_owned())
+        });
+        self.read_log_to_its_end();
+        status
+    }
+
+    /// Starts it again after its end, with an empty store, and with these settings changed.
+    pub fn start_again(&mut self, settings: &[(&str, &str)]) {
+        for &(name, value) in settings {
+            self.settings.retain(|(known, _)| known != name);
+            self.settings.push((name.to_owned(), value.to_owned()));
+        }
+        self.log.lock().expect("nobody panics under it").clear();
+        (self.child, self.log_reader) = spawn(self.before, &self.settings, &self.log);
+        self.wait_for_http();
+    }
+
+    fn read_log_to_its_end(&mut self) {
+        if let Some(reader) = self.log_reader.take() {
+            let _ = reader.join();
+        }
+    }
+
+    /// A connection to its HTTP port.
+    pub fn client(&self) -> Client {
+        Client::connect(self.http)
+    }
+
+    /// Sends one request over a connection of its own.
+    pub fn request(&self, method: &str, target: &str, body: &[u8]) -> Answer {
+        self.client().request(method, target, &[("Connection", "close")], body)
+    }
+
+    pub fn put(&self, key: &str, value: impl AsRef<[u8]>) -> Answer {
+        self.request("PUT", &map_target(&[key]), value.as_ref())
+    }
+
+    /// Writes a value, which must work.
+    pub fn write(&self, key: &str, value: impl AsRef<[u8]>) {
+        let answer = self.put(key, value);
+        assert!([201, 204].contains(&answer.status), "PUT of {key:?}: {answer:?}");
+    }
+
+    /// The key's value, if it has one.
+    pub fn get(&self, key: &str) -> Option<Vec<u8>> {
+        let answer = self.request("GET", &map_target(&[key]), &[]);
+        match answer.status {
+            404 => None,
+            200 => Some(answer.body[key.len() + 1..answer.body.len() - 1].to_vec()),
+            _ => panic!("GET of {key:?}: {answer:?}"),
+        }
+    }
+
+    /// The key's value as a text for people.
+    pub fn read(&self, key: &str) -> String {
+        match self.get(key) {
+            Some(value) => String::from_utf8_lossy(&value).into_owned(),
+            None => "(absent)".to_owned(),
+        }
+    }
+
+    /// `/stats` by name.
+    pub fn stats(&self) -> HashMap<String, String> {
+        let answer = self.request("GET", "/stats", &[]);
+        assert_eq!(answer.status, 200);
+        let text = String::from_utf8(answer.body).expect("/stats is a text");
+        let fact = |line: &str| {
+            let (name, value) = line.split_once('=').expect("each line is name=value");
+            (name.to_owned(), value.to_owned())
+        };
+        text.lines().map(fact).collect()
+    }
+
+    /// One number of `/stats`.
+    pub fn count(&self, name: &str) -> u64 {
+        self.stats()[name].parse().expect("it is a number")
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.request("GET", "/readyz", &[]).status == 200
+    }
+
+    pub fn wait_until_ready(&self) {
+        eventually(ANSWER_LIMIT, "ready", || same(self.is_ready(), true));
+    }
+
+    /// Resident memory in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(path).expect("the process is running");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("there is VmRSS");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("it is a number")
+    }
+}
+
+impl Node {
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        self.entries_of("task")
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        self.entries_of("fd")
+    }
+
+    fn entries_of(&self, directory: &str) -> usize {
+        let path = format!("/proc/{}/{directory}", self.pid());
+        std::fs::read_dir(path).expect("the process is running").count()
+    }
+
+    /// The most threads and the most resident KiB that it has while something is done to it.
+    pub fn peaks_while(&self, act: impl FnOnce()) -> (usize, u64) {
+        std::thread::scope(|scope| {
+            let (stop, stopped) = std::sync::mpsc::channel::<()>();
+            let watching = scope.spawn(move || {
+                let mut peaks = (0, 0);
+                loop {
+                    peaks.0 = peaks.0.max(self.threads());
+                    peaks.1 = peaks.1.max(self.resident_kib());
+                    if stopped.recv_timeout(POLL_EVERY) != Err(RecvTimeoutError::Timeout) {
+                        return peaks;
+                    }
+                }
+            });
+            act();
+            drop(stop);
+            watching.join().expect("the watch does not panic")
+        })
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- the log of the node at {}:\n{}---", self.http, self.log());
+        }
+    }
+}
+
+fn spawn(
+    before: Option<&str>,
+    settings: &[(String, String)],
+    log: &Arc<Mutex<Vec<u8>>>,
+) -> (Child, Option<JoinHandle<()>>) {
+    let mut command = match before {
+        None => binary(),
+        Some(before) => {
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", &format!("{before} && exec \"$0\""), BINARY]).env_clear();
+            shell
+        }
+    };
+    let child = command.envs(settings.iter().map(|(name, value)| (name, value)));
+    let mut child = child
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary was built");
+    let mut stderr = child.stderr.take().expect("it is piped");
+    let log = log.clone();
+    let reader = std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = stderr.read(&mut buffer) {
+            log.lock().expect("nobody panics under it").extend_from_slice(&buffer[..read]);
+        }
+    });
+    (child, Some(reader))
+}
+
+/// Whether a sidecar answers there.
+fn answers(http: SocketAddr) -> bool {
+    let ask = || -> io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(http)?;
+        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(b"ok\n"))
+}
