@@ -52,17 +52,17 @@ skip() {
 
 step "formatting" cargo fmt --check
 step "clippy" cargo clippy --quiet --all-targets --locked -- -D warnings
-step "purity of the core" tests/core-purity.sh
+step "purity of the core" tests/scripts/core-purity.sh
 # Those that are too long for a debug build too: all of them in fast code, which is compiled once.
 step "tests" cargo test --quiet --profile long-tests --locked --no-fail-fast -- --include-ignored
 step "release build" cargo build --quiet --release --locked
-step "smoke tests" tests/smoke.sh target/release/gossip-sidecar
+step "smoke tests" tests/scripts/smoke.sh target/release/gossip-sidecar
 for document in API RECIPES; do
-    step "docs/$document.md" tests/document.sh docs/$document.md target/release/gossip-sidecar
+    step "docs/$document.md" tests/scripts/doc-examples.sh docs/$document.md target/release/gossip-sidecar
 done
-step "clients" tests/clients.sh target/release/gossip-sidecar
+step "clients" tests/scripts/example-clients.sh target/release/gossip-sidecar
 if command -v schemathesis >/dev/null; then
-    step "docs/openapi.yaml" tests/openapi.sh target/release/gossip-sidecar
+    step "docs/openapi.yaml" tests/scripts/openapi.sh target/release/gossip-sidecar
 else
     skip "docs/openapi.yaml" "schemathesis is not installed (pip install schemathesis)"
 fi
@@ -96,7 +96,7 @@ if docker info >/dev/null 2>&1; then
     else
         step "image" docker build --quiet --file Dockerfile.scratch --tag "$image" .
     fi
-    step "containers" tests/containers.sh "$image"
+    step "containers" tests/scripts/containers.sh "$image"
     docker image rm "$image" >/dev/null 2>&1
 else
     skip "the scratch image and its containers" "no container engine answers (docker info)"

@@ -1,4 +1,4 @@
-"""What schemathesis has to be told for tests/openapi.sh."""
+"""What schemathesis has to be told for tests/scripts/openapi.sh."""
 
 import re
 

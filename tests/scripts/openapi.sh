@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # docs/openapi.yaml against the real binary: schemathesis makes requests of it, good ones and bad ones, and looks
 # whether the answers are as the document says. Needs `schemathesis` on the PATH (pip install schemathesis).
-# Usage: tests/openapi.sh BINARY
-# shellcheck source=tests/nodes.sh
-source "$(dirname "${BASH_SOURCE[0]}")/nodes.sh" openapi "${1:?usage: tests/openapi.sh BINARY}"
+# Usage: tests/scripts/openapi.sh BINARY
+# shellcheck source=tests/scripts/nodes.sh
+source "$(dirname "${BASH_SOURCE[0]}")/nodes.sh" openapi "${1:?usage: tests/scripts/openapi.sh BINARY}"
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 
 # The requests follow from the seed, except that captured versions and dates come into some of them.
@@ -15,7 +15,7 @@ run() {
     shift
     # In a folder of its own: it leaves files where it runs.
     (cd "$scratch" && SCHEMATHESIS_HOOKS=openapi_hooks PYTHONPATH=$here PYTHONDONTWRITEBYTECODE=1 timeout 240 \
-        schemathesis --config-file "$here/openapi.toml" run "$here/../docs/openapi.yaml" --url "${url[1]}" \
+        schemathesis --config-file "$here/openapi.toml" run "$here/../../docs/openapi.yaml" --url "${url[1]}" \
         --checks all --mode all --seed $seed --continue-on-failure --request-timeout 5 --no-color "$@") >"$log" 2>&1
     status=$?
     # "Test cases:", then "N generated, N passed" or "N generated, N found N unique failures".

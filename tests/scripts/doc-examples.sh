@@ -5,11 +5,11 @@
 # Shown and real output are compared line by line, without `Date` headers. A … stands for anything, and these are taken
 # for the same wherever they stand: versions, tags of lists, dates and times, node ids, addresses of peers, times in
 # /peers, and a Ttl that is less than 5 s off.
-# Usage: tests/document.sh DOCUMENT BINARY
-usage='usage: tests/document.sh DOCUMENT BINARY'
+# Usage: tests/scripts/doc-examples.sh DOCUMENT BINARY
+usage='usage: tests/scripts/doc-examples.sh DOCUMENT BINARY'
 document=$(realpath "${1:?$usage}")
 suite=$(basename "${document,,}" .md)
-# shellcheck source=tests/nodes.sh
+# shellcheck source=tests/scripts/nodes.sh
 source "$(dirname "${BASH_SOURCE[0]}")/nodes.sh" "$suite" "${2:?$usage}"
 
 # alike: output without what differs each time.

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Runs three containers from the image as they would run in pods, breaks them in turn, and checks what is left of the map.
-# Usage: tests/containers.sh IMAGE-TAG    Needs bash, curl and a docker engine on this machine; pulls nothing.
+# Usage: tests/scripts/containers.sh IMAGE-TAG    Needs bash, curl and a docker engine on this machine; pulls nothing.
 #
 # Each container is on two networks: "gossip", where all three share one alias, so that Docker's DNS lists every address as a
 # headless Service does, and which can be cut; and "admin", which carries the published client port and stays, so that
 # a node that is cut off from its peers can still be written to.
-# shellcheck source=tests/checks.sh
+# shellcheck source=tests/scripts/checks.sh
 source "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
 
-image=${1:?usage: tests/containers.sh IMAGE-TAG}
+image=${1:?usage: tests/scripts/containers.sh IMAGE-TAG}
 run=gossip-test-$$
 gossip=$run-gossip
 admin=$run-admin

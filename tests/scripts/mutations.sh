@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Breaks the core on purpose, one rule at a time, in a copy of it, and demands that a test sees each.
 #
-#   tests/mutations.sh [PATTERN]      all, or those whose name matches
+#   tests/scripts/mutations.sh [PATTERN]      all, or those whose name matches
 #
 # The last line is the verdict: "mutations: N passed, N failed"; one is passed if it was caught.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 
 pattern=${1:-.}
 passed=0

@@ -3,7 +3,7 @@
 #
 # The last line is the verdict: "purity: N passed, N failed"; one is passed if it was refused.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT

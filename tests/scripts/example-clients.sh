@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The clients of examples/clients against the real binary, all that this machine has the language for.
-# Usage: tests/clients.sh BINARY
-# shellcheck source=tests/nodes.sh
-source "$(dirname "${BASH_SOURCE[0]}")/nodes.sh" clients "${1:?usage: tests/clients.sh BINARY}"
-clients=$(dirname "${BASH_SOURCE[0]}")/../examples/clients
+# Usage: tests/scripts/example-clients.sh BINARY
+# shellcheck source=tests/scripts/nodes.sh
+source "$(dirname "${BASH_SOURCE[0]}")/nodes.sh" clients "${1:?usage: tests/scripts/example-clients.sh BINARY}"
+clients=$(dirname "${BASH_SOURCE[0]}")/../../examples/clients
 
 # Each language with its command and how it writes a key that is not there.
 declare -A command=([shell]="bash $clients/client.sh" [python]="python3 $clients/client.py"

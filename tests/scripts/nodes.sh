@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Nodes of the real binary on this machine, each on a loopback address of its own. To be sourced with a name and a
-# binary; sets up what tests/checks.sh does, and:
+# binary; sets up what tests/scripts/checks.sh does, and:
 #   net   the first three bytes of the nodes' addresses: node N is $net.N, HTTP is on port 8081
-# shellcheck source=tests/checks.sh
+# shellcheck source=tests/scripts/checks.sh
 source "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
 
 suite=$1

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Three nodes of the real binary on this machine, each on an address of its own, asked with curl.
-# Usage: tests/smoke.sh BINARY
-# shellcheck source=tests/checks.sh
+# Usage: tests/scripts/smoke.sh BINARY
+# shellcheck source=tests/scripts/checks.sh
 source "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
 
-binary=${1:?usage: tests/smoke.sh BINARY}
+binary=${1:?usage: tests/scripts/smoke.sh BINARY}
 nodes=(1 2 3)
 declare -A pid
 
