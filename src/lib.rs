@@ -72,9 +72,13 @@ pub mod api {
 
     pub use crate::core::api::map::{Representation, delete, get, list, put, put_form};
 
-    pub use crate::core::api::request::{
-        Head, MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, Operation, Replicas, form, operation,
+    pub use crate::core::api::operation::{
+        MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, Operation, Replicas,
     };
+
+    pub use crate::core::api::parameters::form;
+
+    pub use crate::core::api::request::{Head, parse};
 }
 
 pub use crate::config::SETTINGS;

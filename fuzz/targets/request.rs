@@ -4,7 +4,7 @@
 
 use gossip_sidecar::api::{
     self, Head, MAX_PAGE_KEYS, MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, Operation, PLAIN_TEXT,
-    Preconditions, Replicas, Representation, Response, form, operation,
+    Preconditions, Replicas, Representation, Response, form, parse
 };
 use gossip_sidecar::client::map_target;
 use gossip_sidecar::{SHARDS, Store};
@@ -38,7 +38,7 @@ fn check_key(key: &str) {
     // `/map/` is `/map`: the empty key has only its place in the query.
     for target in targets.iter().take(if key.is_empty() { 1 } else { 2 }) {
         let head = Head { method: "GET", target, header: &|_| None };
-        match operation(&head, MOST_KEY_BYTES) {
+        match parse(&head, MOST_KEY_BYTES) {
             Ok(Operation::Get { keys, .. }) => assert_eq!(keys, [key], "{target}"),
             other => panic!("{target}: {other:?}"),
         }
@@ -140,7 +140,7 @@ fuzz_target!(|bytes: &[u8]| {
     for key in ["", "a", "a/b", "key-7", "é"] {
         let _ = store.put(key, (*b"value").into(), None, WALL_MS);
     }
-    match operation(&Head { method, target, header: &header }, MOST_KEY_BYTES) {
+    match parse(&Head { method, target, header: &header }, MOST_KEY_BYTES) {
         Ok(operation) => {
             let response = carry_out(operation, body, &mut store);
             response.iter().filter(|it| it.status >= 400).for_each(check_refusal);

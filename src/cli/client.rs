@@ -1,7 +1,7 @@
 //! A small HTTP client for the command line and the probes: a scratch image has no curl.
 
 use crate::core::api::map;
-use crate::core::api::request::MAX_WAIT_MS;
+use crate::core::api::operation::MAX_WAIT_MS;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;

@@ -1,8 +1,9 @@
 //! Does what a request asks for, on a node: locks the store for it, call by call.
 
 use crate::core::api::map;
+use crate::core::api::operation::{Operation, Replicas};
+use crate::core::api::parameters;
 use crate::core::api::preconditions::Preconditions;
-use crate::core::api::request::{self, Operation, Replicas};
 use crate::core::api::response::{JSON, PLAIN_TEXT, Response};
 use crate::core::store::SHARDS;
 use crate::node::shared_store::LockedStore;
@@ -65,7 +66,7 @@ fn done(
         }
         Operation::PutForm { ttl_ms, replicas } => {
             let body = incoming.read_body()?;
-            let form = request::form(&body, node.config.max_key_bytes)?;
+            let form = parameters::form(&body, node.config.max_key_bytes)?;
             write(node, incoming, replicas, |store| map::put_form(store, form, ttl_ms, wall_ms()))
         }
         Operation::Delete { .. } if incoming.has_body() => {

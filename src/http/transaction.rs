@@ -60,7 +60,7 @@ impl<'a, 'w> Transaction<'a, 'w> {
             },
         };
         let node = &self.worker.endpoint.node.clone();
-        match request::operation(&head, node.config.max_key_bytes) {
+        match request::parse(&head, node.config.max_key_bytes) {
             Ok(operation) => handler::handle(node, operation, self),
             Err(problem) => problem,
         }

@@ -1,7 +1,7 @@
 //! Blocking queries and writes that wait for replicas: each blocks a thread, and one thread wakes
 //! them.
 
-use crate::core::api::request::Replicas;
+use crate::core::api::operation::Replicas;
 use crate::node::event::Event;
 use crate::node::state::{Node, wall_ms};
 use crate::sys::lock::lock;

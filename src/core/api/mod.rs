@@ -13,4 +13,8 @@ pub mod listing;
 
 pub mod map;
 
+pub mod operation;
+
+pub mod parameters;
+
 pub mod request;

@@ -1,19 +1,14 @@
-//! What a request wants: method, target and headers in, an operation out, or why it cannot be had.
+//! Parsing a request: method, target and headers in, an operation out, or a 4xx response.
 
 use crate::core::api::listing::{DEFAULT_PAGE_KEYS, Listing, MAX_PAGE_KEYS};
 use crate::core::api::map::Representation;
+use crate::core::api::operation::{MAX_TTL_MS, MAX_WAIT_MS, Operation, Replicas};
+use crate::core::api::parameters::{Query, checked_key, decode, text};
 use crate::core::api::preconditions::{Preconditions, prefers_second};
 use crate::core::api::response::{JSON, OCTET_STREAM, PLAIN_TEXT, Response};
-use crate::core::store::Pairs;
 
 /// The bytes of a request's target that are looked at; a URL with many long keys has its place.
 pub const MAX_TARGET_BYTES: usize = 64 * 1024;
-
-/// How long a request may wait for a change, in milliseconds.
-pub const MAX_WAIT_MS: u64 = 60_000;
-
-/// The longest time to live, in milliseconds: a leap year.
-pub const MAX_TTL_MS: u64 = 366 * 24 * 3_600_000;
 
 /// The media type of a form, as `curl -d` sends it.
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -28,89 +23,8 @@ pub struct Head<'a> {
     pub header: &'a dyn Fn(&'static str) -> Option<String>,
 }
 
-/// The most pods whose word a write can wait for.
-pub const MAX_REPLICAS: usize = 1_000;
-
-/// How long a write waits for their word if the request does not say, in milliseconds.
-pub const DEFAULT_REPLICAS_WAIT_MS: u64 = 2_000;
-
-/// The other pods that are to have a write before it is answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Replicas {
-    /// How many.
-    pub wanted: usize,
-    /// For how long to wait for them.
-    pub wait_ms: u64,
-}
-
-/// A request that is well-formed and knows what it wants.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Operation {
-    /// Read these keys, in this order.
-    Get {
-        /// At least one.
-        keys: Vec<String>,
-        /// Of the answer.
-        representation: Representation,
-        /// For one key only.
-        preconditions: Preconditions,
-        /// For how long to wait for another version than the one that the client knows.
-        wait_ms: Option<u64>,
-    },
-    /// Write the body as this key's value.
-    Put {
-        /// Any.
-        key: String,
-        /// After which time the value is gone.
-        ttl_ms: Option<u64>,
-        /// Checked in the same step.
-        preconditions: Preconditions,
-        /// Whether the answer tells the version; k8s-gossipcar's does not.
-        sends_etag: bool,
-        /// Who is to have it before the answer.
-        replicas: Option<Replicas>,
-    },
-    /// Write all that the body, a form, says.
-    PutForm {
-        /// After which time the values are gone.
-        ttl_ms: Option<u64>,
-        /// Who is to have them before the answer.
-        replicas: Option<Replicas>,
-    },
-    /// Delete these keys.
-    Delete {
-        /// At least one.
-        keys: Vec<String>,
-        /// For one key only.
-        preconditions: Preconditions,
-        /// Who is to know before the answer.
-        replicas: Option<Replicas>,
-    },
-    /// Say which keys there are.
-    List {
-        /// Which page of them.
-        listing: Listing,
-        /// Instead of a key a line.
-        json: bool,
-        /// On the tag of the whole prefix.
-        preconditions: Preconditions,
-        /// As for a key.
-        wait_ms: Option<u64>,
-    },
-    /// Numbers for people, one a line, or as JSON.
-    Stats(bool),
-    /// Who the others are, one a line, or as JSON.
-    Peers(bool),
-    /// Numbers for Prometheus.
-    Metrics,
-    /// Is the process alive?
-    Healthz,
-    /// Has it caught up with its peers?
-    Readyz,
-}
-
 /// Finds out what a request wants, or why it cannot be had.
-pub fn operation(head: &Head<'_>, max_key_bytes: usize) -> Result<Operation, Response> {
+pub fn parse(head: &Head<'_>, max_key_bytes: usize) -> Result<Operation, Response> {
     let target = head.target;
     if target.len() > MAX_TARGET_BYTES {
         let reason = format!("the URL is longer than {MAX_TARGET_BYTES} bytes: ask for fewer keys");
@@ -378,153 +292,4 @@ fn json_or(head: &Head<'_>, usual: &str, is_lenient: bool) -> Result<bool, Respo
         None if is_lenient => Ok(false),
         None => Err(not_acceptable(&format!("{usual} and {JSON}"))),
     }
-}
-
-/// The parameters of a query that nobody has asked for yet, decoded.
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn parse(query: &str) -> Result<Self, Response> {
-        let pairs = pairs(query).map(|pair| {
-            let (name, value) = pair?;
-            Ok((text(name)?, text(value)?))
-        });
-        pairs.collect::<Result<_, Response>>().map(Self)
-    }
-
-    /// All values of that name.
-    fn all(&mut self, name: &str) -> Vec<String> {
-        let (found, rest) =
-            std::mem::take(&mut self.0).into_iter().partition(|(found, _)| found == name);
-        self.0 = rest;
-        let found: Vec<(String, String)> = found;
-        found.into_iter().map(|(_, value)| value).collect()
-    }
-
-    fn keys(&mut self, max_key_bytes: usize) -> Result<Vec<String>, Response> {
-        self.all("k").into_iter().map(|key| checked_key(key, max_key_bytes)).collect()
-    }
-
-    fn text(&mut self, name: &str) -> Result<Option<String>, Response> {
-        let mut values = self.all(name).into_iter();
-        match (values.next(), values.next()) {
-            (_, Some(_)) => Err(Response::problem(422, format_args!("more than one {name}"))),
-            (value, None) => Ok(value),
-        }
-    }
-
-    fn duration_ms(
-        &mut self,
-        name: &str,
-        range: std::ops::RangeInclusive<u64>,
-    ) -> Result<Option<u64>, Response> {
-        let Some(text) = self.text(name)? else { return Ok(None) };
-        let ms = humantime::parse_duration(&text).ok().map(|duration| duration.as_millis());
-        match ms.and_then(|ms| u64::try_from(ms).ok()).filter(|ms| range.contains(ms)) {
-            Some(ms) => Ok(Some(ms)),
-            None => Err(Response::problem(
-                422,
-                format_args!(
-                    "{name} is a duration from {} ms to {} s, such as 250ms or 30s",
-                    range.start(),
-                    range.end() / 1000
-                ),
-            )),
-        }
-    }
-
-    /// A number from 1 to `max`.
-    fn number(&mut self, name: &str, max: usize) -> Result<Option<usize>, Response> {
-        let Some(text) = self.text(name)? else { return Ok(None) };
-        match text.parse().ok().filter(|number| (1..=max).contains(number)) {
-            Some(number) => Ok(Some(number)),
-            None => Err(Response::problem(422, format_args!("{name} is a number from 1 to {max}"))),
-        }
-    }
-
-    fn replicas(&mut self) -> Result<Option<Replicas>, Response> {
-        let wanted = self.number("replicas", MAX_REPLICAS)?;
-        let wait_ms = self.duration_ms("wait", 0..=MAX_WAIT_MS)?;
-        match wanted {
-            Some(wanted) => {
-                let wait_ms = wait_ms.unwrap_or(DEFAULT_REPLICAS_WAIT_MS);
-                Ok(Some(Replicas { wanted, wait_ms }))
-            }
-            None if wait_ms.is_some() => Err(Response::problem(
-                422,
-                "wait goes with replicas on a write: replicas=1&wait=2s",
-            )),
-            None => Ok(None),
-        }
-    }
-
-    /// That there is nothing else.
-    fn finish(&mut self, right: &str) -> Result<(), Response> {
-        if self.0.is_empty() { Ok(()) } else { Err(Response::problem(422, right)) }
-    }
-}
-
-/// The keys and values of a form, each key once.
-pub fn form(body: &[u8], max_key_bytes: usize) -> Result<Pairs, Response> {
-    let not_utf8 = |_| Response::problem(400, "the form is not UTF-8: encode its bytes as %XX");
-    let body = std::str::from_utf8(body).map_err(not_utf8)?;
-    let mut form = Pairs::new();
-    for pair in pairs(body) {
-        let (key, value) = pair?;
-        form.push((checked_key(text(key)?, max_key_bytes)?, value.into_boxed_slice()));
-    }
-    let mut keys: Vec<&str> = form.iter().map(|(key, _)| &**key).collect();
-    keys.sort_unstable();
-    if keys.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(Response::problem(422, "a key stands in the form more than once"));
-    }
-    if form.is_empty() {
-        return Err(Response::problem(422, "the form is empty: KEY=VALUE&KEY=VALUE"));
-    }
-    Ok(form)
-}
-
-/// Names and values by `=` and `&`, decoded.
-fn pairs(text: &str) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), Response>> {
-    text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        Ok((decode(name, true)?, decode(value, true)?))
-    })
-}
-
-fn checked_key(key: String, max_key_bytes: usize) -> Result<String, Response> {
-    if key.len() <= max_key_bytes {
-        return Ok(key);
-    }
-    let length = key.len();
-    let reason =
-        format!("the key has {length} bytes, at most {max_key_bytes} are taken (MAX_KEY_BYTES)");
-    Err(Response::problem(400, reason))
-}
-
-fn text(bytes: Vec<u8>) -> Result<String, Response> {
-    String::from_utf8(bytes)
-        .map_err(|_| Response::problem(400, "a key is not UTF-8: encode it as UTF-8, then as %XX"))
-}
-
-/// Decodes percent-encoding; in queries and forms also `+` as a space, as k8s-gossipcar does.
-fn decode(text: &str, plus_is_space: bool) -> Result<Vec<u8>, Response> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' if plus_is_space => b' ',
-            b'%' => {
-                let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
-                let (Some(high), Some(low)) = (digit(), digit()) else {
-                    let reason =
-                        "bad percent-encoding: % takes two hex digits, and a % itself is %25";
-                    return Err(Response::problem(400, reason));
-                };
-                (high * 16 + low) as u8
-            }
-            byte => byte,
-        });
-    }
-    Ok(bytes)
 }
