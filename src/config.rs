@@ -25,29 +25,49 @@ pub const SETTINGS: [Setting; 16] = [
     setting(
         "CLIENT_BIND",
         "127.0.0.1,::1",
-        "addresses of the HTTP interface; others than loopback expose the map",
+        "comma-separated addresses of the HTTP interface; any but loopback exposes the map",
     ),
-    setting("PEER_PORT", "46747", "port on which the sidecars talk to each other, the same on all"),
-    setting("PEER_BIND", "::,0.0.0.0", "addresses on which other sidecars may call"),
+    setting(
+        "PEER_PORT",
+        "46747",
+        "port on which the sidecars talk to each other; must be the same on all of them",
+    ),
+    setting("PEER_BIND", "::,0.0.0.0", "comma-separated addresses on which peers connect"),
     setting(
         "SERVICE_DNS_NAME",
         "gossip-sidecar",
-        "the headless Service; several names or HOST:PORT, by commas",
+        "the headless Service: comma-separated DNS names, IP addresses or HOST:PORT",
     ),
-    setting("MY_POD_IP", "", "this pod's address, to leave ourselves out"),
-    setting("MY_POD_NAME", "", "this pod's name, for /stats"),
-    setting("CLUSTER", "default", "only sidecars with the same name talk to each other"),
-    setting("SYNC_INTERVAL", "1s", "a peer is called this often: 250ms, 1s, 5m"),
-    setting("MAX_KEY_BYTES", "1KiB", "longest key, at most 64KiB; sizes in bytes, KiB, MiB or GiB"),
-    setting("MAX_VALUE_BYTES", "1MiB", "longest value, at most 16MiB"),
-    setting("MAX_STORE_BYTES", "64MiB", "local writes past this much data get a 507"),
+    setting("MY_POD_IP", "", "the address at which peers reach this pod"),
+    setting("MY_POD_NAME", "", "this pod's name, shown in /stats"),
+    setting(
+        "CLUSTER",
+        "default",
+        "the cluster's name; only sidecars with the same one talk to each other",
+    ),
+    setting(
+        "SYNC_INTERVAL",
+        "1s",
+        "mean time between the exchanges that a sidecar opens, such as 250ms, 1s or 5m",
+    ),
+    setting("MAX_KEY_BYTES", "1KiB", "longest key that clients can write, at most 64KiB"),
+    setting(
+        "MAX_VALUE_BYTES",
+        "1MiB",
+        "longest value or form that clients can write, at most 16MiB",
+    ),
+    setting("MAX_STORE_BYTES", "64MiB", "a client's write that would make the map larger gets 507"),
     setting(
         "TOMBSTONE_TTL",
         "24h",
-        "how long a deletion is remembered; a node isolated for half of it drops what was deleted",
+        "how long deletions are remembered; a node isolated for half of it drops what was deleted meanwhile",
     ),
-    setting("READY_TIMEOUT", "10s", "/readyz says yes after this long even if no peer was met"),
-    setting("DRAIN_TIMEOUT", "5s", "how long the last writes are pushed to peers after SIGTERM"),
+    setting("READY_TIMEOUT", "10s", "/readyz is 200 after this time even without a peer"),
+    setting(
+        "DRAIN_TIMEOUT",
+        "5s",
+        "longest time for which the last writes are pushed to peers after SIGTERM",
+    ),
     setting("LOG_LEVEL", "info", "off, error, warn, info, debug or trace"),
 ];
 
@@ -105,7 +125,7 @@ impl std::error::Error for BadSetting {}
 
 impl fmt::Display for BadSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={:?} does not do: {}", self.name, self.value, self.right)
+        write!(f, "{}={:?} is invalid: expected {}", self.name, self.value, self.right)
     }
 }
 
@@ -196,7 +216,7 @@ impl Text {
     fn ips(self) -> Result<Vec<IpAddr>, BadSetting> {
         match self.value.split(',').map(|ip| ip.trim().parse()).collect() {
             Ok(ips) => Ok(ips),
-            Err(_) => self.bad("IP addresses by commas, such as 127.0.0.1,::1"),
+            Err(_) => self.bad("comma-separated IP addresses, such as 127.0.0.1,::1"),
         }
     }
 
@@ -226,7 +246,7 @@ impl Text {
         };
         match self.value.split(',').map(|text| host(text.trim())).collect() {
             Some(hosts) => Ok(hosts),
-            None => self.bad("names, HOST:PORT or addresses by commas, such as gossip-sidecar or 10.0.0.7:46747,[fd00::7]:46747"),
+            None => self.bad("comma-separated DNS names, IP addresses or HOST:PORT, such as gossip-sidecar or 10.0.0.7:46747,[fd00::7]:46747"),
         }
     }
 

@@ -131,7 +131,7 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(Response, usize, usize)>> {
 }
 
 fn not_http(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("not an HTTP answer of a sidecar: {why}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("not an HTTP response of a sidecar: {why}"))
 }
 
 #[cfg(test)]

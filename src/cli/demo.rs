@@ -93,16 +93,21 @@ fn introduce(sidecars: &[Sidecar]) {
     }
     let [first, second, third] = sidecars else { return };
     println!(
-        "\nTry, in another terminal:\n
-  curl -X PUT --data-binary 'hello' 'http://{}/map?k=greeting'
-  curl 'http://{}/map?k=greeting'
-  kill -9 {}                        # it comes back after {} s, with all keys
-  curl 'http://{}/stats'\n
-What happens is shown below. Ctrl-C ends it.\n",
+        "
+Paste this into another terminal. It writes a key to node 1 and reads it from node 2, then kills
+node 3 and reads the key from it once it has been restarted, {} s later:
+
+  curl -X PUT -d hello 'http://{}/map?k=greeting'
+  curl 'http://{}/map?k=greeting&wait=5s'
+  sleep 1
+  kill -9 {}
+  curl -s --retry 10 --retry-delay 1 --retry-all-errors 'http://{}/map?k=greeting&wait=5s'
+
+What happens is shown below. Ctrl-C stops the demo.\n",
+        BACK_AFTER.as_secs(),
         first.http,
         second.http,
         third.child.id(),
-        BACK_AFTER.as_secs(),
         third.http,
     );
 }

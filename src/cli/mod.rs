@@ -46,9 +46,8 @@ struct CommandLine {
 }
 
 fn execute() -> Result<ExitCode, Failure> {
-    let Some(line) = parse(lexopt::Parser::from_env()).map_err(|error| {
-        Failure(USAGE, format!("{error}; `gossip-sidecar --help` shows what there is"))
-    })?
+    let Some(line) = parse(lexopt::Parser::from_env())
+        .map_err(|error| Failure(USAGE, format!("{error}; see `gossip-sidecar --help`")))?
     else {
         return Ok(ExitCode::SUCCESS);
     };
@@ -63,10 +62,10 @@ fn execute() -> Result<ExitCode, Failure> {
     let command = words.next().unwrap_or("serve");
     let words: Vec<&str> = words.collect();
     if line.ready && command != "health" {
-        return Err(Failure(USAGE, "--ready goes with health only".into()));
+        return Err(Failure(USAGE, "--ready is an option of health only".into()));
     }
     if line.ttl.is_some() && command != "put" {
-        return Err(Failure(USAGE, "--ttl goes with put only".into()));
+        return Err(Failure(USAGE, "--ttl is an option of put only".into()));
     }
     let client = || {
         let server = server(line.server.as_deref(), &config)?;
@@ -97,14 +96,12 @@ fn execute() -> Result<ExitCode, Failure> {
         ("watch", [key]) => client()?.watch(key),
         _ if COMMANDS.iter().any(|(name, ..)| *name == command) => Err(Failure(
             USAGE,
-            format!(
-                "wrong number of words after {command}; `gossip-sidecar --help` shows each command"
-            ),
+            format!("wrong number of arguments for {command}; see `gossip-sidecar --help`"),
         )),
         _ => {
             let names: Vec<&str> = COMMANDS.iter().map(|(name, ..)| *name).collect();
             let names = names.join(", ");
-            Err(Failure(USAGE, format!("unknown command {command:?}; there are {names}")))
+            Err(Failure(USAGE, format!("unknown command {command:?}; the commands are {names}")))
         }
     }
 }
@@ -146,42 +143,37 @@ fn print(text: &[u8]) -> bool {
 
 /// Each command with its words, what it does, and an example.
 const COMMANDS: &[(&str, &str, &str, &str)] = &[
-    (
-        "serve",
-        "",
-        "run the sidecar (also without any command)",
-        "gossip-sidecar --client-port 8080",
-    ),
+    ("serve", "", "run the sidecar (the default)", "gossip-sidecar --client-port 8080"),
     #[cfg(feature = "demo")]
-    ("demo", "", "run three on this machine, to try things out", "gossip-sidecar demo"),
-    ("get", "KEY…", "print KEY=value for each key that is there", "gossip-sidecar get a b"),
+    ("demo", "", "run three sidecars on this machine", "gossip-sidecar demo"),
+    ("get", "KEY…", "print KEY=VALUE for each key that is present", "gossip-sidecar get a b"),
     (
         "put",
         "KEY [VALUE|-]",
-        "write a value, from standard input with - or nothing",
+        "write a value; it is read from standard input if it is - or missing",
         "gossip-sidecar put alive/pod-7 yes --ttl 30s",
     ),
     ("del", "KEY…", "delete keys", "gossip-sidecar del a b"),
-    ("ls", "[PREFIX]", "print the keys, encoded as in URLs", "gossip-sidecar ls alive/"),
+    ("ls", "[PREFIX]", "list keys, percent-encoded", "gossip-sidecar ls alive/"),
     (
         "watch",
         "KEY",
-        "print KEY=value now and after each change, and KEY when it is gone",
+        "print KEY=VALUE now and after each change, KEY alone once it is gone",
         "gossip-sidecar watch flags/new-shop",
     ),
-    ("stats", "", "print counters and state", "gossip-sidecar stats"),
-    ("peers", "", "print the other sidecars", "gossip-sidecar peers"),
+    ("stats", "", "print counters and gauges", "gossip-sidecar stats"),
+    ("peers", "", "list the other sidecars", "gossip-sidecar peers"),
     (
         "health",
         "[--ready]",
-        "say whether the sidecar is alive (or ready)",
+        "check that the sidecar is alive (or ready)",
         "gossip-sidecar health --ready",
     ),
 ];
 
 fn help() -> String {
     let mut text = String::from(
-        "gossip-sidecar keeps one in-memory key-value map the same in every pod.
+        "gossip-sidecar replicates one in-memory key-value map to every pod.
 
 Usage: gossip-sidecar [COMMAND] [--SETTING VALUE]…
 
@@ -193,9 +185,9 @@ Commands:
         text += &format!("  {usage:<18} {help}\n  {:<18}   {example}\n", "");
     }
     text += "
-All but serve and demo talk to the sidecar at CLIENT_BIND and CLIENT_PORT, or at
---server HOST:PORT. Exit codes: 0 it is done; 1 nothing is there, it was refused,
-or nobody answers; 2 the command line or a setting is wrong.
+All commands but serve and demo talk to the sidecar at CLIENT_BIND:CLIENT_PORT,
+or at --server HOST:PORT. Exit codes: 0, success; 1, nothing found, request
+refused, or sidecar unreachable; 2, invalid command line or setting.
 
 Settings, from the environment or as a flag (CLIENT_PORT=8080 or --client-port 8080):
 ";
@@ -211,7 +203,7 @@ fn server(given: Option<&str>, config: &Config) -> Result<SocketAddr, Failure> {
     let bad = |why: String| {
         Failure(
             USAGE,
-            format!("--server {given:?}: {why}; right is HOST:PORT, such as 127.0.0.1:80"),
+            format!("--server {given:?}: {why}; expected HOST:PORT, such as 127.0.0.1:80"),
         )
     };
     let place = given.strip_prefix("http://").unwrap_or(given).trim_end_matches('/');
@@ -238,7 +230,7 @@ impl Client {
     ) -> Result<client::Response, Failure> {
         client::request_unless(self.server, method, target, etag, body).map_err(|error| {
             let server = self.server;
-            Failure(FAILED, format!("no answer from the sidecar at {server}: {error}"))
+            Failure(FAILED, format!("no response from the sidecar at {server}: {error}"))
         })
     }
 

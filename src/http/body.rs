@@ -104,11 +104,11 @@ pub fn read_whole(
             Ok(read) => whole.extend_from_slice(&buffer[..read]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let limit = READ_TIMEOUT.as_secs();
-                let reason = format!("nothing of the body has come for {limit} s");
+                let reason = format!("no byte of the body arrived for {limit} s");
                 return Err(Response::problem(TOO_SLOW, reason));
             }
             Err(error) => {
-                let reason = format!("the body is broken: {error}");
+                let reason = format!("the body is malformed: {error}");
                 return Err(Response::problem(400, reason));
             }
         }
@@ -126,12 +126,12 @@ pub fn read_whole(
 
 /// That a body has more than `max` bytes.
 pub fn too_large(max: usize) -> Response {
-    Response::problem(413, format_args!("the body has more than {max} bytes (MAX_VALUE_BYTES)"))
+    Response::problem(413, format_args!("the body is longer than {max} bytes (MAX_VALUE_BYTES)"))
 }
 
 /// That a body is truncated.
 pub fn ended_early() -> Response {
-    Response::problem(400, "the body ended before its end was announced")
+    Response::problem(400, "the body is truncated")
 }
 
 /// Reads a body away in small pieces, up to [`MAX_DISCARDED_BYTES`]; says whether it came to its

@@ -95,7 +95,7 @@ impl Endpoint {
             // tiny_http's accepting thread ends on any error, and reports it once.
             static LOG: Limiter = Limiter::new();
             if let Some(silent) = LOG.pass() {
-                log::warn!("accepting HTTP connections: {error}; listening anew{silent}");
+                log::warn!("cannot accept HTTP connections: {error}; replacing the server{silent}");
             }
             self.replace_server();
             None

@@ -70,7 +70,7 @@ fn done(
             write(node, incoming, replicas, |store| map::put_form(store, form, ttl_ms, wall_ms()))
         }
         Operation::Delete { .. } if incoming.has_body() => {
-            Err(Response::problem(400, "a DELETE has no body"))
+            Err(Response::problem(400, "a DELETE must not have a body"))
         }
         Operation::Delete { keys, preconditions, replicas } => {
             write(node, incoming, replicas, |store| {
@@ -139,7 +139,7 @@ fn write(
         }
         if Instant::now() >= until || incoming.wait(&watched, 0, until).is_err() {
             let reason = format!(
-                "{have} of {wanted} other pods have confirmed the write so far; it is done here, and goes on to all"
+                "{have} of {wanted} other pods have confirmed the write so far; it is kept here, and still goes to all others"
             );
             return Err(Response { etag: response.etag, ..Response::problem(504, reason) });
         }

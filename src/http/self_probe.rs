@@ -47,7 +47,7 @@ pub fn keep_probing(endpoint: &Endpoint) {
             unanswered = 0;
             endpoint.replace_server();
             if let Some(silent) = LOG.pass() {
-                log::warn!("HTTP does not answer the self-probe; listening anew{silent}");
+                log::warn!("HTTP does not answer the self-probe; replacing the server{silent}");
             }
         }
     }

@@ -44,7 +44,7 @@ impl<'a, 'w> Transaction<'a, 'w> {
 
     fn handle(&mut self) -> Response {
         if self.is_pipeline_closed() {
-            let reason = "the request before this one was not clear: nobody knows where it ended";
+            let reason = "the previous request on this connection had an ambiguous length: open a new connection";
             return Response::problem(400, reason);
         }
         if let Some(reason) = body::ambiguity(&self.request) {
@@ -199,10 +199,10 @@ impl Incoming for Transaction<'_, '_> {
 
     fn wait(&mut self, watched: &Watched, seen: u64, until: Instant) -> Result<(), Response> {
         if !self.is_body_read {
-            return Err(Response::problem(400, "a request that waits has no body"));
+            return Err(Response::problem(400, "a blocking query must not have a body"));
         }
         let endpoint = self.worker.endpoint;
-        let too_many = || Response::problem(503, "too many requests wait: try again later");
+        let too_many = || Response::problem(503, "too many blocked requests: try again later");
         let is_gone = || {
             let open = endpoint.open_connections();
             move |client| open.lack(client)

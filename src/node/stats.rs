@@ -88,7 +88,12 @@ fn gauges(node: &Node) -> [Gauge; 8] {
         gauge("tombstones", "tombstones", "deletions remembered", tombstones),
         gauge("storeBytes", "store_bytes", "what counts against MAX_STORE_BYTES", bytes),
         gauge("peers", "peers", "peers in the latest DNS answer", peers),
-        gauge("waits", "waits", "requests that wait for a change", blocked),
+        gauge(
+            "blockedRequests",
+            "blocked_requests",
+            "blocking queries and writes that wait for replicas",
+            blocked,
+        ),
         gauge("ready", "ready", "1 if ready", ready),
         gauge("upSecs", "up_seconds", "time since the start", up_secs),
         gauge("panics", "panics", "panics caught: each one is a bug", panics),

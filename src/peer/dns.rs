@@ -8,11 +8,11 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
-/// Until DNS has answered for the first time, it is asked this often.
+/// How often peers are looked up until DNS has answered for the first time.
 const FIRST_LOOK_UPS_EVERY: Duration = Duration::from_millis(200);
 
-/// Keeps looking the peers up, and passes each answer on. The last good answer stays in use while
-/// look-ups fail or come back empty.
+/// Looks the peers up again and again, and passes each answer on. The last good answer stays in use
+/// while look-ups fail or come back empty.
 pub fn keep_resolving(node: &Node) {
     let own_addresses = node.config.own_addresses();
     let (mut has_answered, mut is_failing) = (false, false);
@@ -21,7 +21,7 @@ pub fn keep_resolving(node: &Node) {
             Ok(addresses) if !addresses.is_empty() => {
                 if is_failing {
                     log::info!(
-                        "look-up of SERVICE_DNS_NAME: found {} addresses again",
+                        "look-up of SERVICE_DNS_NAME: works again: {} addresses",
                         addresses.len()
                     );
                 }
@@ -37,7 +37,7 @@ pub fn keep_resolving(node: &Node) {
                     let why =
                         failed.map_or_else(|error| error.to_string(), |_| "no address".into());
                     log::warn!(
-                        "look-up of SERVICE_DNS_NAME: {why}; going on with what was found before"
+                        "look-up of SERVICE_DNS_NAME: {why}; keeping the previous addresses"
                     );
                 }
             }
@@ -51,7 +51,7 @@ pub fn keep_resolving(node: &Node) {
     }
 }
 
-/// Looks all hosts up. An error only if none of them can be found.
+/// Looks all hosts up; fails only if none of them is found.
 fn resolve(hosts: &[Host]) -> io::Result<Vec<SocketAddr>> {
     let mut found = Vec::new();
     let mut error = None;

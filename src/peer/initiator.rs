@@ -29,7 +29,7 @@ pub fn initiate(
         Ok(summary) => summary,
         Err(Failure::Refused(Refusal::OwnAddress)) => return Ok(Outcome::OwnAddress),
         Err(failure) => {
-            node.metrics.count(Counter::FailedCalls);
+            node.metrics.count(Counter::FailedOutSyncs);
             return Err(failure);
         }
     };

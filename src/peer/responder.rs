@@ -71,7 +71,7 @@ fn record_failure(node: &Node, peer: SocketAddr, failure: &Failure) {
         Failure::Refused(refusal @ Refusal::OwnAddress) => return node.metrics.refused(*refusal),
         Failure::Refused(refusal) => node.metrics.refused(*refusal),
         Failure::Grammar(_) => node.metrics.refused(Refusal::Grammar),
-        Failure::Io(_) => node.metrics.count(Counter::BrokenAnswers),
+        Failure::Io(_) => node.metrics.count(Counter::FailedInSyncs),
     }
     // Addresses come back under other owners, and ports are scanned: neither may flood the log.
     if let Some(silent) = LOG.pass() {

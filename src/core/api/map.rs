@@ -46,7 +46,7 @@ pub fn get(
         entries.filter_map(|(key, entry)| Some((key, entry.value()?)))
     };
     let Some((_, first)) = found().next() else {
-        return Response::problem(404, "none of these keys is here");
+        return Response::problem(404, "none of these keys is present");
     };
     let (content_type, body) = match representation {
         Representation::Value => (OCTET_STREAM, first.to_vec()),
@@ -119,7 +119,9 @@ pub fn put_form(store: &mut Store, form: Pairs, ttl_ms: Option<u64>, wall_ms: u6
 
 fn refusal(refused: Put) -> Response {
     let reason = match refused {
-        Put::EndOfTime => "the key's version is the last that there is: use another key",
+        Put::EndOfTime => {
+            "the key's version is the greatest possible, and nothing can replace it: use another key"
+        }
         _ => "the store is full (MAX_STORE_BYTES): delete something, or raise the limit",
     };
     Response::problem(507, reason)
@@ -140,7 +142,7 @@ pub fn delete(
     }
     let deleted = keys.iter().filter(|key| store.delete(key, wall_ms).is_some()).count();
     if deleted == 0 {
-        return Response::problem(404, "none of these keys is here");
+        return Response::problem(404, "none of these keys is present");
     }
     Response::empty(204)
 }

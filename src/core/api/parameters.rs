@@ -32,7 +32,9 @@ impl Query {
     pub fn text(&mut self, name: &str) -> Result<Option<String>, Response> {
         let mut values = self.all(name).into_iter();
         match (values.next(), values.next()) {
-            (_, Some(_)) => Err(Response::problem(422, format_args!("more than one {name}"))),
+            (_, Some(_)) => {
+                Err(Response::problem(422, format_args!("{name} is given more than once")))
+            }
             (value, None) => Ok(value),
         }
     }
@@ -62,7 +64,9 @@ impl Query {
         let Some(text) = self.text(name)? else { return Ok(None) };
         match text.parse().ok().filter(|number| (1..=max).contains(number)) {
             Some(number) => Ok(Some(number)),
-            None => Err(Response::problem(422, format_args!("{name} is a number from 1 to {max}"))),
+            None => {
+                Err(Response::problem(422, format_args!("{name} must be a number from 1 to {max}")))
+            }
         }
     }
 
@@ -74,10 +78,9 @@ impl Query {
                 let wait_ms = wait_ms.unwrap_or(DEFAULT_REPLICAS_WAIT_MS);
                 Ok(Some(Replicas { wanted, wait_ms }))
             }
-            None if wait_ms.is_some() => Err(Response::problem(
-                422,
-                "wait goes with replicas on a write: replicas=1&wait=2s",
-            )),
+            None if wait_ms.is_some() => {
+                Err(Response::problem(422, "wait on a write needs replicas: replicas=1&wait=2s"))
+            }
             None => Ok(None),
         }
     }
@@ -100,7 +103,7 @@ pub fn form(body: &[u8], max_key_bytes: usize) -> Result<Pairs, Response> {
     let mut keys: Vec<&str> = form.iter().map(|(key, _)| &**key).collect();
     keys.sort_unstable();
     if keys.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(Response::problem(422, "a key stands in the form more than once"));
+        return Err(Response::problem(422, "a key occurs more than once in the form"));
     }
     if form.is_empty() {
         return Err(Response::problem(422, "the form is empty: KEY=VALUE&KEY=VALUE"));
@@ -122,13 +125,13 @@ pub fn checked_key(key: String, max_key_bytes: usize) -> Result<String, Response
     }
     let length = key.len();
     let reason =
-        format!("the key has {length} bytes, at most {max_key_bytes} are taken (MAX_KEY_BYTES)");
+        format!("the key has {length} bytes; the limit is {max_key_bytes} (MAX_KEY_BYTES)");
     Err(Response::problem(400, reason))
 }
 
 pub fn text(bytes: Vec<u8>) -> Result<String, Response> {
     String::from_utf8(bytes)
-        .map_err(|_| Response::problem(400, "a key is not UTF-8: encode it as UTF-8, then as %XX"))
+        .map_err(|_| Response::problem(400, "a parameter is not UTF-8: encode its bytes as %XX"))
 }
 
 /// Decodes percent-encoding; in queries and forms also `+` as a space, as k8s-gossipcar does.
@@ -142,7 +145,7 @@ pub fn decode(text: &str, plus_is_space: bool) -> Result<Vec<u8>, Response> {
                 let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
                 let (Some(high), Some(low)) = (digit(), digit()) else {
                     let reason =
-                        "bad percent-encoding: % takes two hex digits, and a % itself is %25";
+                        "invalid percent-encoding: % must be followed by two hex digits; encode % itself as %25";
                     return Err(Response::problem(400, reason));
                 };
                 (high * 16 + low) as u8

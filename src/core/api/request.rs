@@ -67,7 +67,7 @@ pub fn parse(head: &Head<'_>, max_key_bytes: usize) -> Result<Operation, Respons
             Some(key) => one_key_operation(head, method, key, query, max_key_bytes),
             None => Err(Response::problem(
                 404,
-                "no such path: there are /map, /map/KEY, /keys, /peers, /stats, /metrics, /healthz and /readyz",
+                "no such path; the paths are /map, /map/KEY, /keys, /peers, /stats, /metrics, /healthz and /readyz",
             )),
         },
     }
@@ -98,7 +98,10 @@ impl Method {
 fn not_allowed(method: &str, allow: &'static str) -> Response {
     let known = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"];
     let method = known.iter().find(|known| **known == method).unwrap_or(&"this method");
-    let problem = Response::problem(405, format_args!("{method} is not for this path: {allow}"));
+    let problem = Response::problem(
+        405,
+        format_args!("this path does not support {method}; it supports {allow}"),
+    );
     Response { allow: Some(allow), ..problem }
 }
 
@@ -117,7 +120,7 @@ fn get_operation(
     if keys.len() > 1 && (!preconditions.is_empty() || wait_ms.is_some()) {
         return Err(Response::problem(
             422,
-            "If-Match, If-None-Match and wait are for one key: GET /map?k=KEY",
+            "If-Match, If-None-Match and wait need exactly one key: GET /map?k=KEY",
         ));
     }
     let json = json_or(head, OCTET_STREAM, true)?;
@@ -134,7 +137,7 @@ fn put_operation(
     let ttl_ms = query.duration_ms("ttl", 1..=MAX_TTL_MS)?;
     let replicas = query.replicas()?;
     query.finish(
-        "a PUT takes the parameters k, ttl, replicas and wait only: PUT /map?k=KEY&ttl=30s",
+        "PUT /map takes only the parameters k, ttl, replicas and wait: PUT /map?k=KEY&ttl=30s",
     )?;
     match (keys.next(), keys.next()) {
         (Some(key), None) => put_one(head, key, ttl_ms, replicas, false),
@@ -151,7 +154,7 @@ fn put_one(
     sends_etag: bool,
 ) -> Result<Operation, Response> {
     if (head.header)("Content-Range").is_some() {
-        return Err(Response::problem(400, "a value is written whole: no Content-Range"));
+        return Err(Response::problem(400, "Content-Range is not supported: send the whole value"));
     }
     as_it_is(head)?;
     Ok(Operation::Put { key, ttl_ms, preconditions: preconditions(head)?, sends_etag, replicas })
@@ -161,13 +164,13 @@ fn form_operation(head: &Head<'_>, mut query: Query) -> Result<Operation, Respon
     let ttl_ms = query.duration_ms("ttl", 1..=MAX_TTL_MS)?;
     let replicas = query.replicas()?;
     query.finish(
-        "a POST takes the parameters ttl, replicas and wait only, and keys and values in its body",
+        "POST /map takes only the parameters ttl, replicas and wait, and the keys and values in its body",
     )?;
     as_it_is(head)?;
     if !preconditions(head)?.is_empty() {
         return Err(Response::problem(
             422,
-            "If-Match and If-None-Match are for one key: PUT /map?k=KEY",
+            "If-Match and If-None-Match need exactly one key: PUT /map?k=KEY",
         ));
     }
     let content_type = (head.header)("Content-Type").unwrap_or_else(|| FORM.to_owned());
@@ -175,7 +178,10 @@ fn form_operation(head: &Head<'_>, mut query: Query) -> Result<Operation, Respon
     if media_type.eq_ignore_ascii_case(FORM) {
         Ok(Operation::PutForm { ttl_ms, replicas })
     } else {
-        Err(Response::problem(415, format_args!("a POST takes a form: Content-Type: {FORM}")))
+        Err(Response::problem(
+            415,
+            format_args!("a POST must be a form, with Content-Type: {FORM}"),
+        ))
     }
 }
 
@@ -186,7 +192,8 @@ fn delete_operation(
 ) -> Result<Operation, Response> {
     let keys = query.keys(max_key_bytes)?;
     let replicas = query.replicas()?;
-    query.finish("a DELETE takes the parameters k, replicas and wait only: DELETE /map?k=KEY")?;
+    query
+        .finish("DELETE /map takes only the parameters k, replicas and wait: DELETE /map?k=KEY")?;
     if keys.is_empty() {
         return Err(Response::problem(422, "no key: DELETE /map?k=KEY, or several: ?k=A&k=B"));
     }
@@ -194,7 +201,7 @@ fn delete_operation(
     if keys.len() > 1 && !preconditions.is_empty() {
         return Err(Response::problem(
             422,
-            "If-Match and If-None-Match are for one key: DELETE /map?k=KEY",
+            "If-Match and If-None-Match need exactly one key: DELETE /map?k=KEY",
         ));
     }
     Ok(Operation::Delete { keys, preconditions, replicas })
@@ -211,8 +218,7 @@ fn one_key_operation(
     match method {
         Method::Read => {
             let wait_ms = query.duration_ms("wait", 0..=MAX_WAIT_MS)?;
-            query
-                .finish("a GET of one key takes the parameter wait only: GET /map/KEY?wait=30s")?;
+            query.finish("GET /map/KEY takes only the parameter wait: GET /map/KEY?wait=30s")?;
             if prefers_second(&accept(head), OCTET_STREAM, OCTET_STREAM).is_none() {
                 return Err(not_acceptable(OCTET_STREAM));
             }
@@ -228,13 +234,15 @@ fn one_key_operation(
             let ttl_ms = query.duration_ms("ttl", 1..=MAX_TTL_MS)?;
             let replicas = query.replicas()?;
             query.finish(
-                "a PUT of one key takes ttl, replicas and wait only: PUT /map/KEY?ttl=30s",
+                "PUT /map/KEY takes only the parameters ttl, replicas and wait: PUT /map/KEY?ttl=30s",
             )?;
             put_one(head, key, ttl_ms, replicas, true)
         }
         Method::Delete => {
             let replicas = query.replicas()?;
-            query.finish("a DELETE of one key takes replicas and wait only: DELETE /map/KEY")?;
+            query.finish(
+                "DELETE /map/KEY takes only the parameters replicas and wait: DELETE /map/KEY",
+            )?;
             Ok(Operation::Delete { keys: vec![key], preconditions: preconditions(head)?, replicas })
         }
         Method::Post | Method::Other => Err(not_allowed(head.method, "GET, HEAD, PUT, DELETE")),
@@ -250,7 +258,7 @@ fn list_operation(
     let after = query.text("after")?.map(|key| checked_key(key, max_key_bytes)).transpose()?;
     let limit = query.number("limit", MAX_PAGE_KEYS)?.unwrap_or(DEFAULT_PAGE_KEYS);
     let wait_ms = query.duration_ms("wait", 0..=MAX_WAIT_MS)?;
-    query.finish("/keys takes the parameters prefix, after, limit and wait only")?;
+    query.finish("GET /keys takes only the parameters prefix, after, limit and wait")?;
     let json = json_or(head, PLAIN_TEXT, false)?;
     let listing = Listing { prefix, after, limit };
     Ok(Operation::List { listing, json, preconditions: preconditions(head)?, wait_ms })
@@ -261,7 +269,7 @@ fn preconditions(head: &Head<'_>) -> Result<Preconditions, Response> {
     Preconditions::parse(if_match.as_deref(), if_none_match.as_deref()).ok_or_else(|| {
         Response::problem(
             400,
-            "If-Match and If-None-Match take * or versions in quotes, as ETag says them",
+            "If-Match and If-None-Match must be * or a comma-separated list of quoted versions, as in ETag",
         )
     })
 }
@@ -269,9 +277,10 @@ fn preconditions(head: &Head<'_>) -> Result<Preconditions, Response> {
 /// That the body is not packed: what is stored would come back without a word about it.
 fn as_it_is(head: &Head<'_>) -> Result<(), Response> {
     match (head.header)("Content-Encoding") {
-        Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => {
-            Err(Response::problem(415, "a body is taken as it is: no Content-Encoding"))
-        }
+        Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => Err(Response::problem(
+            415,
+            "Content-Encoding is not supported: send the body unencoded",
+        )),
         _ => Ok(()),
     }
 }
@@ -281,7 +290,7 @@ fn accept(head: &Head<'_>) -> String {
 }
 
 fn not_acceptable(media_type: &str) -> Response {
-    Response::problem(406, format_args!("there is {media_type}, which Accept does not take"))
+    Response::problem(406, format_args!("available: {media_type}; Accept includes none of it"))
 }
 
 /// Whether JSON is preferred to the usual form. k8s-gossipcar never looked at `Accept`; where it

@@ -53,11 +53,14 @@ impl Response {
     }
 
     pub(crate) fn leaving() -> Self {
-        Self::problem(503, "leaving: the others have everything, and no write is taken any more")
+        Self::problem(503, "draining: peers have everything, and writes are no longer accepted")
     }
 
     pub(crate) fn precondition_failed() -> Self {
-        Self::problem(412, "the key's version is not as If-Match or If-None-Match says")
+        Self::problem(
+            412,
+            "precondition failed: If-Match or If-None-Match does not fit the current ETag",
+        )
     }
 
     /// Whether a client that waits for a change has to wait on: one that knows a version waits for

@@ -58,7 +58,7 @@ fn alone_or_with_an_unknown_name_it_stays_quiet() {
 fn exchanges_under_a_write_load_all_run_to_their_end() {
     const SECONDS: f64 = 2.0;
     let cluster = Cluster::start(3, &[("SYNC_INTERVAL", "100ms")]);
-    let failures = ["nFailedCalls", "nBrokenAnswers", "nRefusedGrammar", "nRefusedBusy"];
+    let failures = ["nFailedOutSyncs", "nFailedInSyncs", "nRefusedGrammar", "nRefusedBusy"];
     let before = failures.map(|name| cluster.sum(name));
     let exchanges = cluster.sum("nOutSyncs");
     let (written, stop) = (AtomicU64::new(0), AtomicBool::new(false));

@@ -76,5 +76,5 @@ fn what_does_not_speak_http_is_no_sidecar() {
     let node = Node::alone(&[]);
     // The peer port talks, but not so.
     let output = run(&["health", "--server", &node.peer.to_string()], &[]);
-    assert_fails(&output, 1, &["no answer from the sidecar"]);
+    assert_fails(&output, 1, &["no response from the sidecar"]);
 }

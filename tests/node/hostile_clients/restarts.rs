@@ -48,7 +48,7 @@ fn after_too_many_connections_were_given_up_it_leaves_in_order_and_comes_back_wi
     }
     let node = &mut cluster.nodes[0];
     assert!(node.wait_for_end(ANSWER_LIMIT).success());
-    assert!(node.log().contains("left: peers have everything"), "{}", node.log());
+    assert!(node.log().contains("exiting: peers have everything"), "{}", node.log());
     node.start_again(&[]);
     node.wait_until_ready();
     assert_eq!(node.read("kept"), "value");

@@ -50,7 +50,7 @@ fn a_promise_of_sixteen_mebibytes_that_never_comes_takes_no_memory() {
     assert!(grown_kib < 4096, "{grown_kib} KiB");
     // Half of them go; of the others the node has had enough after some seconds.
     silent.truncate(3);
-    assert_counted(&node, "nBrokenAnswers", 6);
+    assert_counted(&node, "nFailedInSyncs", 6);
     assert_eq!(node.get("key"), None);
     assert_gossips(&node, "still");
 }
@@ -102,7 +102,7 @@ fn ten_gigabytes_of_records_in_one_turn_are_cut_off_and_take_no_memory() {
         assert!((MAX_TURN_BYTES - 100..2 * MAX_TURN_BYTES).contains(&sent), "{sent}");
         assert_eq!(answer, "", "a turn that is too long is closed without a word");
     });
-    assert_counted(&node, "nBrokenAnswers", 1);
+    assert_counted(&node, "nFailedInSyncs", 1);
     assert_eq!(node.count("nBytesReceived"), MAX_TURN_BYTES);
     let grown_kib = most_kib.saturating_sub(before_kib);
     println!("{most_threads} threads, {grown_kib} KiB more");

@@ -103,7 +103,7 @@ fn hundreds_of_callers_that_never_speak_take_few_threads_and_lines_of_log() {
     assert_eq!(busy + silent, 400, "{answers:?}");
     assert!(busy >= 200, "{busy}");
     eventually(SOON, "each is counted", || {
-        let counts = (node.count("nRefusedBusy"), node.count("nBrokenAnswers"));
+        let counts = (node.count("nRefusedBusy"), node.count("nFailedInSyncs"));
         same(counts, (busy as u64, silent as u64))
     });
     assert!(most_threads <= threads + 8 + 8, "{most_threads} threads");

@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// All that a node counts of initiators that it does not get on with.
 const TROUBLES: [&str; 6] = [
-    "nBrokenAnswers",
+    "nFailedInSyncs",
     "nRefusedProtocol",
     "nRefusedCluster",
     "nRefusedSelf",

@@ -47,7 +47,7 @@ fn half_closed_exchanges_are_broken_ones_and_end_at_once() {
         assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0, "{said:?}");
         assert!(began.elapsed() < Duration::from_secs(4), "{said:?}: {:?}", began.elapsed());
         broken += 1;
-        assert_counted(&node, "nBrokenAnswers", broken);
+        assert_counted(&node, "nFailedInSyncs", broken);
     }
     assert_eq!(node.count("keys"), 0);
     // Who has said all that he will say may close his side.
@@ -118,7 +118,7 @@ fn exchanges_that_trickle_are_cut_off_when_their_time_is_up() {
             assert!((29..40).contains(&after.as_secs()), "{after:?}");
         }
     });
-    assert_counted(&node, "nBrokenAnswers", 3);
+    assert_counted(&node, "nFailedInSyncs", 3);
     assert_eq!(node.get("key"), None);
     assert!(node.log().contains("took too long"), "{}", node.log());
     assert_gossips(&node, "still");
