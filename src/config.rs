@@ -60,7 +60,7 @@ pub const SETTINGS: [Setting; 16] = [
     setting(
         "TOMBSTONE_TTL",
         "24h",
-        "how long deletions are remembered; a node isolated for half of it drops what was deleted meanwhile",
+        "how long deletions are remembered; a node isolated for half of it drops deleted keys",
     ),
     setting("READY_TIMEOUT", "10s", "/readyz is 200 after this time even without a peer"),
     setting(
