@@ -5,11 +5,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// A setting's name in the environment, its default as a user would write it, and what it means.
+/// One setting, for `--help` and the README.
 pub struct Setting {
-    /// Also the flag, in kebab-case.
+    /// The environment variable; in kebab-case, the flag.
     pub name: &'static str,
-    /// Empty: none.
+    /// The default, as a user would write it; empty if there is none.
     pub default: &'static str,
     /// One line for `--help`.
     pub help: &'static str,
@@ -19,7 +19,7 @@ const fn setting(name: &'static str, default: &'static str, help: &'static str) 
     Setting { name, default, help }
 }
 
-/// All settings there are.
+/// All settings.
 pub const SETTINGS: [Setting; 16] = [
     setting("CLIENT_PORT", "80", "port of the HTTP interface for the application"),
     setting(
@@ -71,7 +71,7 @@ pub const SETTINGS: [Setting; 16] = [
     setting("LOG_LEVEL", "info", "off, error, warn, info, debug or trace"),
 ];
 
-/// One place where peers may be found.
+/// A host to look up peers at.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Host {
     /// A DNS name or an IP address.
@@ -83,37 +83,34 @@ pub struct Host {
 /// All settings, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where HTTP is served.
+    /// The addresses of the HTTP interface.
     pub client: Vec<SocketAddr>,
-    /// Where peers are answered. The first that can be bound serves if it takes both families.
+    /// The addresses on which peers connect.
     pub peer: Vec<SocketAddr>,
-    /// Where peers are looked up.
+    /// The hosts at which peers are looked up.
     pub service: Vec<Host>,
-    /// Our own address among the peers.
+    /// The address at which peers reach this pod.
     pub pod_ip: Option<IpAddr>,
-    /// For people.
+    /// Shown to people.
     pub pod_name: Option<String>,
     /// See [`message::Hello::cluster`].
     pub cluster: Box<str>,
     /// The mean time between two rounds.
     pub sync_interval: Duration,
-    /// Longest key that a client may use.
+    /// The longest key that clients can use.
     pub max_key_bytes: usize,
-    /// Longest value that a client may write.
+    /// The longest value that clients can write.
     pub max_value_bytes: usize,
     /// See [`crate::core::store::Limits`].
     pub max_store_bytes: u64,
     /// See [`crate::core::store::Limits`].
     pub tombstone_ttl: Duration,
-    /// See the settings' help.
     pub ready_timeout: Duration,
-    /// See the settings' help.
     pub drain_timeout: Duration,
-    /// What is logged.
     pub log_level: log::LevelFilter,
 }
 
-/// A setting that cannot be used.
+/// A setting whose value is invalid.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BadSetting {
     name: &'static str,
@@ -140,7 +137,8 @@ pub fn flag(setting: &Setting) -> String {
 }
 
 impl Config {
-    /// Checks what `lookup` gives for each setting's name; nothing and the empty text mean unset.
+    /// Parses all settings. `lookup` returns a setting's text by its name; an empty text counts as
+    /// unset.
     pub fn new(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadSetting> {
         let text = |name: &'static str| Text {
             name,
@@ -174,7 +172,7 @@ impl Config {
         })
     }
 
-    /// The addresses that are known to be ours among the peers, the one to go by first.
+    /// Our own addresses among the peers, as far as they are known; the advertise address first.
     pub fn own_addresses(&self) -> Vec<SocketAddr> {
         let port = self.peer[0].port();
         let pod = self.pod_ip.map(|ip| SocketAddr::new(ip, port));
@@ -195,7 +193,7 @@ impl Config {
     }
 }
 
-/// A setting's text, to be read as what it should be.
+/// The text of a setting, to be parsed.
 struct Text {
     name: &'static str,
     value: String,

@@ -65,7 +65,7 @@ impl Client {
             let mut target = String::from("/keys?limit=10000&prefix=");
             map::encode(&mut target, prefix);
             if let Some(after) = &after {
-                // It was printed as it stands in a URL.
+                // Keys are listed percent-encoded.
                 target = target + "&after=" + after;
             }
             let response = self.request("GET", &target, None, &[])?;
@@ -83,7 +83,7 @@ impl Client {
         }
     }
 
-    /// Ends when nobody reads any more, or with an error.
+    /// Runs until nobody reads the output any more, or until an error.
     pub fn watch(&self, key: &str) -> Result<ExitCode, Failure> {
         let target = map_target([key]);
         let waiting = target.clone() + "&wait=60s";
@@ -100,7 +100,7 @@ impl Client {
             let (status, etag) = (response.status, response.etag);
             response = loop {
                 let next = self.request("GET", &waiting, etag.as_deref(), &[])?;
-                // Nothing has happened until the wait was over.
+                // Otherwise nothing has changed within the wait.
                 if next.status != 304 && (next.status, status) != (404, 404) {
                     break next;
                 }
@@ -109,7 +109,7 @@ impl Client {
     }
 }
 
-/// What a write came to.
+/// The exit code of a write.
 fn done(response: &Response) -> Result<ExitCode, Failure> {
     match response.status {
         201 | 204 => Ok(ExitCode::SUCCESS),
@@ -133,7 +133,7 @@ fn address(given: Option<&str>, config: &Config) -> Result<SocketAddr, Failure> 
     let place = given.strip_prefix("http://").unwrap_or(given).trim_end_matches('/');
     let found: Vec<SocketAddr> =
         place.to_socket_addrs().map_err(|error| bad(error.to_string()))?.collect();
-    // A name may stand for addresses of both families, and a sidecar be at one of them.
+    // A name may have addresses of both families, and the sidecar may listen on one of them only.
     let answers = |&&address: &&SocketAddr| client::answers(address);
     let server = if found.len() > 1 { found.iter().find(answers) } else { None };
     server.or(found.first()).copied().ok_or_else(|| bad("no address found".into()))

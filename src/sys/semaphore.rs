@@ -1,4 +1,4 @@
-//! A bound on how many threads do one thing at a time.
+//! A semaphore: bounds how many threads do one thing at a time.
 
 use crate::sys::lock::lock;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -12,7 +12,7 @@ struct Permits {
     returned: Condvar,
 }
 
-/// The right to do what the semaphore bounds; given back when dropped.
+/// The right to do what the semaphore bounds; returned when dropped.
 pub struct Permit(Arc<Permits>);
 
 impl Semaphore {
@@ -21,7 +21,7 @@ impl Semaphore {
         Self(Arc::new(Permits { free: Mutex::new(permits), returned: Condvar::new() }))
     }
 
-    /// Takes a permit, once there is one.
+    /// Takes a permit; blocks until there is one.
     pub fn acquire(&self) -> Permit {
         let free = self.0.returned.wait_while(lock(&self.0.free), |free| *free == 0);
         *free.unwrap_or_else(PoisonError::into_inner) -= 1;

@@ -1,14 +1,14 @@
-//! Threads that outlive their panics.
+//! Supervised threads: they go on after a panic.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::Builder;
 use std::time::Duration;
 
-/// How long a thread that panicked waits before it starts anew.
+/// How long a thread that has panicked waits before it starts again.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs `body` in a thread of its own, and again if it panics.
+/// Runs `body` in a thread of its own, and again whenever it panics.
 pub fn supervise(name: &'static str, body: impl Fn() + Send + 'static) -> io::Result<()> {
     supervise_in(Builder::new(), name, body)
 }

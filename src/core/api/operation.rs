@@ -4,89 +4,69 @@ use crate::core::api::listing::Listing;
 use crate::core::api::map::Representation;
 use crate::core::api::preconditions::Preconditions;
 
-/// How long a request may wait for a change, in milliseconds.
+/// The longest wait of a blocking query or for replicas, in milliseconds.
 pub const MAX_WAIT_MS: u64 = 60_000;
 
 /// The longest time to live, in milliseconds: a leap year.
 pub const MAX_TTL_MS: u64 = 366 * 24 * 3_600_000;
 
-/// The most pods whose word a write can wait for.
+/// The most replicas that a write can wait for.
 pub const MAX_REPLICAS: usize = 1_000;
 
-/// How long a write waits for their word if the request does not say, in milliseconds.
+/// How long a write waits for replicas by default, in milliseconds.
 pub const DEFAULT_REPLICAS_WAIT_MS: u64 = 2_000;
 
-/// The other pods that are to have a write before it is answered.
+/// The replicas that a write waits for before the response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Replicas {
-    /// How many.
+    /// How many other nodes must hold the write.
     pub wanted: usize,
-    /// For how long to wait for them.
+    /// How long to wait for them.
     pub wait_ms: u64,
 }
 
-/// A request that is well-formed and knows what it wants.
+/// What a well-formed request asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "fields are named after the parameters and headers that give them")]
 pub enum Operation {
     /// Read these keys, in this order.
     Get {
-        /// At least one.
         keys: Vec<String>,
-        /// Of the answer.
         representation: Representation,
-        /// For one key only.
         preconditions: Preconditions,
-        /// For how long to wait for another version than the one that the client knows.
+        /// How long to wait for a version that the client does not know.
         wait_ms: Option<u64>,
     },
-    /// Write the body as this key's value.
+    /// Write the body as the value of this key.
     Put {
-        /// Any.
         key: String,
-        /// After which time the value is gone.
         ttl_ms: Option<u64>,
-        /// Checked in the same step.
         preconditions: Preconditions,
-        /// Whether the answer tells the version; k8s-gossipcar's does not.
+        /// Whether the response has an `ETag`; k8s-gossipcar's has none.
         sends_etag: bool,
-        /// Who is to have it before the answer.
         replicas: Option<Replicas>,
     },
-    /// Write all that the body, a form, says.
-    PutForm {
-        /// After which time the values are gone.
-        ttl_ms: Option<u64>,
-        /// Who is to have them before the answer.
-        replicas: Option<Replicas>,
-    },
+    /// Write all keys and values of the body, which is a form.
+    PutForm { ttl_ms: Option<u64>, replicas: Option<Replicas> },
     /// Delete these keys.
-    Delete {
-        /// At least one.
-        keys: Vec<String>,
-        /// For one key only.
-        preconditions: Preconditions,
-        /// Who is to know before the answer.
-        replicas: Option<Replicas>,
-    },
-    /// Say which keys there are.
+    Delete { keys: Vec<String>, preconditions: Preconditions, replicas: Option<Replicas> },
+    /// List keys.
     List {
-        /// Which page of them.
         listing: Listing,
-        /// Instead of a key a line.
+        /// As JSON instead of a key a line.
         json: bool,
-        /// On the tag of the whole prefix.
+        /// On the ETag of all keys with the prefix.
         preconditions: Preconditions,
-        /// As for a key.
         wait_ms: Option<u64>,
     },
-    /// Numbers for people, one a line, or as JSON.
+    /// Counters and gauges, one a line, or as JSON.
     Stats(bool),
-    /// Who the others are, one a line, or as JSON.
+    /// The members, one a line, or as JSON.
     Peers(bool),
-    /// Numbers for Prometheus.
+    /// Counters and gauges for Prometheus.
     Metrics,
-    /// Is the process alive?
+    /// Whether the process is alive.
     Healthz,
-    /// Has it caught up with its peers?
+    /// Whether the node is ready.
     Readyz,
 }

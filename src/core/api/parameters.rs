@@ -4,7 +4,8 @@ use crate::core::api::operation::{DEFAULT_REPLICAS_WAIT_MS, MAX_REPLICAS, MAX_WA
 use crate::core::api::response::Response;
 use crate::core::store::Pairs;
 
-/// The parameters of a query that nobody has asked for yet, decoded.
+/// The parameters of a query, decoded; each is removed when it is asked for, so that what remains
+/// is unknown.
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
@@ -16,7 +17,7 @@ impl Query {
         pairs.collect::<Result<_, Response>>().map(Self)
     }
 
-    /// All values of that name.
+    /// All values of a name.
     pub fn all(&mut self, name: &str) -> Vec<String> {
         let (found, rest) =
             std::mem::take(&mut self.0).into_iter().partition(|(found, _)| found == name);
@@ -85,13 +86,13 @@ impl Query {
         }
     }
 
-    /// That there is nothing else.
+    /// Refuses the request if a parameter was never asked for.
     pub fn finish(&mut self, right: &str) -> Result<(), Response> {
         if self.0.is_empty() { Ok(()) } else { Err(Response::problem(422, right)) }
     }
 }
 
-/// The keys and values of a form, each key once.
+/// The keys and values of a form, in which each key occurs once.
 pub fn form(body: &[u8], max_key_bytes: usize) -> Result<Pairs, Response> {
     let not_utf8 = |_| Response::problem(400, "the form is not UTF-8: encode its bytes as %XX");
     let body = std::str::from_utf8(body).map_err(not_utf8)?;
@@ -111,7 +112,7 @@ pub fn form(body: &[u8], max_key_bytes: usize) -> Result<Pairs, Response> {
     Ok(form)
 }
 
-/// Names and values by `=` and `&`, decoded.
+/// Decodes `NAME=VALUE&NAME=VALUE`.
 fn pairs(text: &str) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), Response>> {
     text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

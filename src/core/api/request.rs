@@ -7,7 +7,7 @@ use crate::core::api::parameters::{Query, checked_key, decode, text};
 use crate::core::api::preconditions::{Preconditions, prefers_second};
 use crate::core::api::response::{JSON, OCTET_STREAM, PLAIN_TEXT, Response};
 
-/// The bytes of a request's target that are looked at; a URL with many long keys has its place.
+/// The longest target: it has room for many long keys.
 pub const MAX_TARGET_BYTES: usize = 64 * 1024;
 
 /// The media type of a form, as `curl -d` sends it.
@@ -19,18 +19,18 @@ pub struct Head<'a> {
     pub method: &'a str,
     /// Path and query.
     pub target: &'a str,
-    /// The value of the header with this name; of several, all by commas.
+    /// The value of the header with this name; of several, all of them, comma-separated.
     pub header: &'a dyn Fn(&'static str) -> Option<String>,
 }
 
-/// Finds out what a request wants, or why it cannot be had.
+/// Parses the head of a request into an operation, or into the response that refuses it.
 pub fn parse(head: &Head<'_>, max_key_bytes: usize) -> Result<Operation, Response> {
     let target = head.target;
     if target.len() > MAX_TARGET_BYTES {
         let reason = format!("the URL is longer than {MAX_TARGET_BYTES} bytes: ask for fewer keys");
         return Err(Response::problem(414, reason));
     }
-    // RFC 9112, section 3.2.2: the absolute form, which is meant for proxies, must be taken too.
+    // The absolute form, which is meant for proxies, must be accepted too (RFC 9112, section 3.2.2).
     let target = match target.strip_prefix("http://") {
         Some(absolute) => absolute.find('/').map_or("/", |path| &absolute[path..]),
         None => target,
@@ -47,7 +47,7 @@ pub fn parse(head: &Head<'_>, max_key_bytes: usize) -> Result<Operation, Respons
             Method::Other => Err(not_allowed(head.method, "GET, HEAD, PUT, POST, DELETE")),
         },
         "/keys" if method == Method::Read => list_operation(head, query, max_key_bytes),
-        // As in k8s-gossipcar, parameters may be there and mean nothing.
+        // As in k8s-gossipcar, parameters are ignored.
         "/stats" if method == Method::Read => {
             Ok(Operation::Stats(json_or(head, PLAIN_TEXT, true)?))
         }
@@ -110,7 +110,7 @@ fn get_operation(
     mut query: Query,
     max_key_bytes: usize,
 ) -> Result<Operation, Response> {
-    // As in k8s-gossipcar, parameters of other names may be there and mean nothing.
+    // As in k8s-gossipcar, unknown parameters are ignored.
     let keys = query.keys(max_key_bytes)?;
     if keys.is_empty() {
         return Err(Response::problem(422, "no key: GET /map?k=KEY, or several: ?k=A&k=B"));
@@ -156,7 +156,7 @@ fn put_one(
     if (head.header)("Content-Range").is_some() {
         return Err(Response::problem(400, "Content-Range is not supported: send the whole value"));
     }
-    as_it_is(head)?;
+    check_encoding(head)?;
     Ok(Operation::Put { key, ttl_ms, preconditions: preconditions(head)?, sends_etag, replicas })
 }
 
@@ -166,7 +166,7 @@ fn form_operation(head: &Head<'_>, mut query: Query) -> Result<Operation, Respon
     query.finish(
         "POST /map takes only the parameters ttl, replicas and wait, and the keys and values in its body",
     )?;
-    as_it_is(head)?;
+    check_encoding(head)?;
     if !preconditions(head)?.is_empty() {
         return Err(Response::problem(
             422,
@@ -274,8 +274,9 @@ fn preconditions(head: &Head<'_>) -> Result<Preconditions, Response> {
     })
 }
 
-/// That the body is not packed: what is stored would come back without a word about it.
-fn as_it_is(head: &Head<'_>) -> Result<(), Response> {
+/// Refuses a body with a `Content-Encoding`: the encoding is not stored, so readers would not learn
+/// of it.
+fn check_encoding(head: &Head<'_>) -> Result<(), Response> {
     match (head.header)("Content-Encoding") {
         Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => Err(Response::problem(
             415,
@@ -293,8 +294,8 @@ fn not_acceptable(media_type: &str) -> Response {
     Response::problem(406, format_args!("available: {media_type}; Accept includes none of it"))
 }
 
-/// Whether JSON is preferred to the usual form. k8s-gossipcar never looked at `Accept`; where it
-/// answered, a client that takes neither gets the usual form as well.
+/// Whether JSON is preferred to the usual representation. k8s-gossipcar ignores `Accept`: on its paths
+/// a client that accepts neither gets the usual representation too.
 fn json_or(head: &Head<'_>, usual: &str, is_lenient: bool) -> Result<bool, Response> {
     match prefers_second(&accept(head), usual, JSON) {
         Some(json) => Ok(json),
