@@ -23,57 +23,55 @@ pub trait Incoming {
     fn wait(&mut self, watched: &Watched, seen: u64, until: Instant) -> Result<(), Response>;
 }
 
-pub fn handle(node: &Node, plan: Plan, incoming: &mut dyn Incoming) -> Response {
-    done(node, plan, incoming).unwrap_or_else(|problem| problem)
-}
-
-fn done(node: &Node, plan: Plan, incoming: &mut dyn Incoming) -> Result<Response, Response> {
-    let text = |text: &[u8]| Response::ok(PLAIN_TEXT, text.to_vec());
-    match plan {
-        Plan::Get { keys, shape, conditions, wait_ms } => {
+pub fn handle(node: &Node, plan: &Plan, incoming: &mut dyn Incoming) -> Result<Response, Response> {
+    match *plan {
+        Plan::Get { ref keys, shape, ref conditions, wait_ms } => {
             let watched = Watched::Key(keys.last().cloned().unwrap_or_default());
-            until_changed(incoming, &watched, &conditions, wait_ms, || {
+            until_changed(incoming, &watched, conditions, wait_ms, &|| {
                 let mut store = node.store();
                 let seen = wait_ms.map_or(0, |_| store.changes_mut().watch());
-                (map::get(&store, &keys, shape, &conditions, wall_ms()), seen)
+                (map::get(&store, keys, shape, conditions, wall_ms()), seen)
             })
         }
-        Plan::List { listing, json, conditions, wait_ms } => {
+        Plan::List { ref listing, json, ref conditions, wait_ms } => {
             let watched = Watched::Prefix(listing.prefix.clone());
-            until_changed(incoming, &watched, &conditions, wait_ms, || {
+            until_changed(incoming, &watched, conditions, wait_ms, &|| {
                 let seen = wait_ms.map_or(0, |_| node.store().changes_mut().watch());
                 let mut page = listing.clone().page();
                 (0..SHARDS).for_each(|shard| {
                     page.visit(&node.store_after_others(), shard, wall_ms());
                 });
-                (map::list(page, json, &conditions), seen)
+                (map::list(page, json, conditions), seen)
             })
         }
-        Plan::Put { key, ttl_ms, conditions, tells_version, replicas } => {
+        Plan::Put { ref key, ttl_ms, ref conditions, tells_version, replicas } => {
             let value = incoming.read_body()?;
-            write(node, incoming, replicas, |store| {
-                let put = map::put(store, &key, value, ttl_ms, &conditions, wall_ms());
-                let tag = put.tag.clone().filter(|_| tells_version);
-                Response { tag, ..put }
-            })
+            let mut store = node.store();
+            let put = map::put(&mut store, key, value, ttl_ms, conditions, wall_ms());
+            let tag = put.tag.clone().filter(|_| tells_version);
+            written(node, store, Response { tag, ..put }, replicas, incoming)
         }
         Plan::PutForm { ttl_ms, replicas } => {
             let body = incoming.read_body()?;
             let form = request::form(&body, node.config.max_key_bytes)?;
-            write(node, incoming, replicas, |store| map::put_form(store, form, ttl_ms, wall_ms()))
+            let mut store = node.store();
+            let response = map::put_form(&mut store, form, ttl_ms, wall_ms());
+            written(node, store, response, replicas, incoming)
         }
         Plan::Delete { .. } if incoming.has_body() => {
             Err(Response::problem(400, "a DELETE has no body"))
         }
-        Plan::Delete { keys, conditions, replicas } => write(node, incoming, replicas, |store| {
-            map::delete(store, &keys, &conditions, wall_ms())
-        }),
+        Plan::Delete { ref keys, ref conditions, replicas } => {
+            let mut store = node.store();
+            let response = map::delete(&mut store, keys, conditions, wall_ms());
+            written(node, store, response, replicas, incoming)
+        }
         Plan::Stats(json) => Ok(node.stats(json)),
         Plan::Peers(json) => Ok(node.peers(json)),
         Plan::Metrics => Ok(Response::ok(PROMETHEUS_TEXT, node.prometheus().into_bytes())),
-        Plan::Healthz => Ok(text(b"ok\n")),
+        Plan::Healthz => Ok(Response::ok(PLAIN_TEXT, b"ok\n".to_vec())),
         Plan::Readyz => match node.unready() {
-            None => Ok(text(b"ready\n")),
+            None => Ok(Response::ok(PLAIN_TEXT, b"ready\n".to_vec())),
             Some(reason) => Err(Response::problem(503, reason)),
         },
     }
@@ -85,7 +83,7 @@ fn until_changed(
     watched: &Watched,
     conditions: &Conditions,
     wait_ms: Option<u64>,
-    look: impl Fn() -> (Response, u64),
+    look: &dyn Fn() -> (Response, u64),
 ) -> Result<Response, Response> {
     let until = wait_ms.map(|wait_ms| Instant::now() + Duration::from_millis(wait_ms));
     loop {
@@ -99,17 +97,16 @@ fn until_changed(
     }
 }
 
-/// Writes, and responds once enough others have what was written.
-fn write(
+/// Passes a write on, and gives its response once enough others have it.
+fn written(
     node: &Node,
-    incoming: &mut dyn Incoming,
+    store: LockedStore<'_>,
+    response: Response,
     replicas: Option<Replicas>,
-    write: impl FnOnce(&mut LockedStore<'_>) -> Response,
+    incoming: &mut dyn Incoming,
 ) -> Result<Response, Response> {
-    let (response, writes) = {
-        let mut store = node.store();
-        (write(&mut store), store.writes())
-    };
+    let writes = store.writes();
+    drop(store);
     if response.status >= 400 {
         return Err(response);
     }

@@ -1,13 +1,18 @@
 //! One request and its response.
+//!
+//! What is not inlined here would otherwise lie on the stack of a blocked worker, and there may be
+//! hundreds of those: tiny_http alone copies through several KiB of it.
 
-use crate::core::api::request::{self, Head};
+use crate::core::api::request::{self, Head, Plan};
 use crate::core::api::response::Response;
 use crate::http::body::{self, MAX_DISCARDED_BYTES, TOO_SLOW, Unread};
+use crate::http::endpoint::Endpoint;
 use crate::http::handler::{self, Incoming};
 use crate::http::response;
 use crate::http::worker::Worker;
 use crate::node::metrics::Counter;
 use crate::node::watchers::Watched;
+use crate::sys::lock::lock;
 use crate::sys::semaphore::Permit;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -20,37 +25,43 @@ const LONG_RESPONSE_BYTES: usize = 64 * 1024;
 
 pub struct Transaction<'a, 'w> {
     worker: &'a mut Worker<'w>,
+    endpoint: &'w Endpoint,
+    client: SocketAddr,
     request: Request,
-    client: Option<SocketAddr>,
-    /// What was unread of the body when the request came.
     unread: Unread,
-    is_body_read: bool,
     /// Once a blocking query has ended.
     ended_query: Option<Permit>,
 }
 
 impl<'a, 'w> Transaction<'a, 'w> {
-    pub fn serve(worker: &'a mut Worker<'w>, request: Request) {
-        let client = request.remote_addr().copied();
-        let unread = Unread::of(&request);
-        let (is_body_read, ended_query) = (unread == Unread::Nothing, None);
-        let mut this = Self { worker, request, client, unread, is_body_read, ended_query };
-        if !this.is_body_read {
-            this.worker.replace();
+    #[inline(never)]
+    pub fn serve(worker: &'a mut Worker<'w>, client: SocketAddr, request: Request) {
+        let (endpoint, unread) = (worker.endpoint, Unread::of(&request));
+        if unread != Unread::Nothing {
+            worker.replace();
         }
+        let mut this = Self { worker, endpoint, client, request, unread, ended_query: None };
         let response = this.handle();
         this.finish(response);
     }
 
+    #[inline(never)]
     fn handle(&mut self) -> Response {
-        if self.is_pipeline_closed() {
+        if self.endpoint.pipelines.is_closed(self.client) {
             let reason = "the request before this one was not clear: nobody knows where it ended";
             return Response::problem(400, reason);
         }
         if let Some(reason) = body::ambiguity(&self.request) {
-            self.close_pipeline();
+            self.endpoint.pipelines.close(self.client);
             return Response::problem(400, reason);
         }
+        let response =
+            self.plan().and_then(|plan| handler::handle(&self.endpoint.node, &plan, self));
+        response.unwrap_or_else(|problem| problem)
+    }
+
+    #[inline(never)]
+    fn plan(&self) -> Result<Plan, Response> {
         let head = Head {
             method: self.request.method().as_str(),
             target: self.request.url(),
@@ -59,18 +70,15 @@ impl<'a, 'w> Transaction<'a, 'w> {
                 (!values.is_empty()).then(|| values.join(","))
             },
         };
-        let node = &self.worker.endpoint.node.clone();
-        match request::plan(&head, node.config.max_key_bytes) {
-            Ok(plan) => handler::handle(node, plan, self),
-            Err(problem) => problem,
-        }
+        request::plan(&head, self.endpoint.node.config.max_key_bytes)
     }
 
     /// Responds in the way that suits what is still unread of the body.
+    #[inline(never)]
     fn finish(mut self, response: Response) {
         let waits_for_word = body::header(&self.request, "Expect").next().is_some();
         match self.unread {
-            _ if self.is_body_read => self.respond(response),
+            Unread::Nothing => self.respond(response),
             Unread::Length(length) if length > MAX_DISCARDED_BYTES => {
                 self.abandon(&response, false)
             }
@@ -90,9 +98,10 @@ impl<'a, 'w> Transaction<'a, 'w> {
                 }
             }
             // tiny_http reads nothing away of it, and takes what is left for the next request.
-            Unread::Chunked | Unread::Nothing => {
-                if !self.is_pipeline_closed() && !self.discard_body(u64::MAX) {
-                    self.close_pipeline();
+            Unread::Chunked => {
+                let pipelines = &self.endpoint.pipelines;
+                if !pipelines.is_closed(self.client) && !self.discard_body(u64::MAX) {
+                    pipelines.close(self.client);
                 }
                 self.respond(response)
             }
@@ -101,21 +110,22 @@ impl<'a, 'w> Transaction<'a, 'w> {
 
     /// Whether the body came to its end.
     fn discard_body(&mut self, length: u64) -> bool {
-        let _permit = self.worker.endpoint.uploads.acquire();
+        let _permit = self.endpoint.uploads.acquire();
         body::discard(&mut self.request.as_reader().take(length))
     }
 
+    #[inline(never)]
     fn respond(mut self, response: Response) {
         self.count(&response);
         let is_head = *self.request.method() == Method::Head;
         // On a closed pipeline nothing more is carried out: the client had better open a new one.
-        let closes = self.is_pipeline_closed()
+        let closes = self.endpoint.pipelines.is_closed(self.client)
             || body::header(&self.request, "Connection")
                 .any(|value| value.eq_ignore_ascii_case("close"));
         let bytes = response::encode(&response, reason(&response), is_head, closes);
         let is_long = response.body.len() > LONG_RESPONSE_BYTES && !is_head;
         drop(response);
-        let permit = is_long.then(|| self.worker.endpoint.long_responses.try_acquire()).flatten();
+        let permit = is_long.then(|| self.endpoint.long_responses.try_acquire()).flatten();
         if permit.is_some() {
             self.worker.replace();
             self.ended_query = None;
@@ -130,10 +140,10 @@ impl<'a, 'w> Transaction<'a, 'w> {
     /// tiny_http reads away what is left of a body when its reader is dropped, into a buffer of the
     /// whole announced length. So the reader is kept, until the client is gone if it `may_end` then
     /// and for ever otherwise; one thread of tiny_http and the connection stay behind with it.
+    #[inline(never)]
     fn abandon(self, response: &Response, may_end: bool) {
-        let endpoint = self.worker.endpoint;
         self.count(response);
-        endpoint.node.metrics.count(Counter::HttpAbandoned);
+        self.endpoint.node.metrics.count(Counter::HttpAbandoned);
         let is_head = *self.request.method() == Method::Head;
         // To upgrade is the one way to keep the reader, but tiny_http leaves out the length of what
         // it sends with that. So it sends an interim response, and ours follows.
@@ -141,9 +151,9 @@ impl<'a, 'w> Transaction<'a, 'w> {
         let bytes = response::encode(response, reason(response), is_head, true);
         let _ = stream.write_all(&bytes).and_then(|()| stream.flush());
         if may_end {
-            endpoint.keep_abandoned(self.client, stream);
+            lock(&self.endpoint.abandoned).push((self.client, stream));
         } else {
-            endpoint.node.lost_connections.fetch_add(1, Relaxed);
+            self.endpoint.node.lost_connections.fetch_add(1, Relaxed);
             std::mem::forget(stream);
         }
     }
@@ -151,15 +161,7 @@ impl<'a, 'w> Transaction<'a, 'w> {
     fn count(&self, response: &Response) {
         let is_good = response.status < 400;
         let counter = if is_good { Counter::GoodHttp } else { Counter::BadHttp };
-        self.worker.endpoint.node.metrics.count(counter);
-    }
-
-    fn is_pipeline_closed(&self) -> bool {
-        self.client.is_some_and(|client| self.worker.endpoint.pipelines.is_closed(client))
-    }
-
-    fn close_pipeline(&self) {
-        self.client.into_iter().for_each(|client| self.worker.endpoint.pipelines.close(client));
+        self.endpoint.node.metrics.count(counter);
     }
 }
 
@@ -169,43 +171,42 @@ impl Incoming for Transaction<'_, '_> {
     }
 
     fn read_body(&mut self) -> Result<Box<[u8]>, Response> {
-        let endpoint = self.worker.endpoint;
         let announced = match self.unread {
             Unread::Chunked => None,
             Unread::Nothing | Unread::Length(_) => Some(self.request.body_length().unwrap_or(0)),
         };
-        let max = endpoint.node.config.max_value_bytes;
+        let max = self.endpoint.node.config.max_value_bytes;
         // Before the body is asked for, which a client with `Expect` waits for.
         if announced.is_some_and(|length| length > max) {
             return Err(body::too_large(max));
         }
-        let _permit = (!self.is_body_read).then(|| endpoint.uploads.acquire());
+        let _permit = (self.unread != Unread::Nothing).then(|| self.endpoint.uploads.acquire());
         let body = match body::read_whole(self.request.as_reader(), announced, max) {
             // A truncated chunked body looks complete through tiny_http. But then the end that was
             // read was that of the connection, and the kernel knows it. A client that closes its
             // side right after a complete one is refused along with those; none is known to do so.
-            Ok(_) if announced.is_none() && endpoint.open_connections().lack(self.client) => {
+            Ok(_) if announced.is_none() && self.endpoint.open_connections().lack(&self.client) => {
                 Err(body::ended_early())
             }
             body => body,
         };
         let is_broken = |problem: &Response| matches!(problem.status, 400 | TOO_SLOW);
         if announced.is_none() && body.as_ref().is_err_and(is_broken) {
-            self.close_pipeline();
+            self.endpoint.pipelines.close(self.client);
         }
-        self.is_body_read |= body.is_ok();
+        self.unread = if body.is_ok() { Unread::Nothing } else { self.unread };
         body.map(Vec::into_boxed_slice)
     }
 
     fn wait(&mut self, watched: &Watched, seen: u64, until: Instant) -> Result<(), Response> {
-        if !self.is_body_read {
+        if self.unread != Unread::Nothing {
             return Err(Response::problem(400, "a request that waits has no body"));
         }
-        let endpoint = self.worker.endpoint;
+        let endpoint = self.endpoint;
         let too_many = || Response::problem(503, "too many requests wait: try again later");
         let is_gone = || {
             let open = endpoint.open_connections();
-            move |client| open.lack(client)
+            move |client: &SocketAddr| open.lack(client)
         };
         let permit = endpoint.watchers.permit(is_gone).ok_or_else(too_many)?;
         self.worker.replace();
@@ -227,8 +228,8 @@ fn plain(response: &Response) -> tiny_http::Response<io::Cursor<Vec<u8>>> {
         .with_status_code(StatusCode(response.status));
     let headers = [("Content-Type", response.content_type), ("Allow", response.allow)];
     for (name, value) in headers {
-        let header = value.map(|value| tiny_http::Header::from_bytes(name, value));
-        header.into_iter().flatten().for_each(|header| plain.add_header(header));
+        let header = value.and_then(|value| tiny_http::Header::from_bytes(name, value).ok());
+        header.into_iter().for_each(|header| plain.add_header(header));
     }
     plain
 }

@@ -4,6 +4,7 @@ use crate::http::endpoint::Endpoint;
 use crate::http::transaction::Transaction;
 use crate::sys::threads::supervise_in;
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
@@ -27,7 +28,7 @@ impl<'a> Worker<'a> {
         while join(endpoint) {
             let shared = endpoint.clone();
             let builder = Builder::new().stack_size(STACK_BYTES);
-            supervise_in(builder, "http", move || work(&shared)).inspect_err(|_| {
+            supervise_in(builder, "http", Box::new(move || work(&shared))).inspect_err(|_| {
                 endpoint.available_workers.fetch_sub(1, AcqRel);
             })?;
         }
@@ -44,12 +45,12 @@ impl<'a> Worker<'a> {
     }
 
     /// Serves a request, and then those of its connection that came behind it.
-    fn serve(&mut self, mut request: Request) {
+    #[inline(never)]
+    fn serve(&mut self, client: SocketAddr, mut request: Request) {
         loop {
-            let client = request.remote_addr().copied();
             // A panic was logged; the connection must not wait for ever.
-            let _ = catch_unwind(AssertUnwindSafe(|| Transaction::serve(self, request)));
-            match client.and_then(|client| self.endpoint.pipelines.leave(client)) {
+            let _ = catch_unwind(AssertUnwindSafe(|| Transaction::serve(self, client, request)));
+            match self.endpoint.pipelines.leave(client) {
                 Some(next) => request = next,
                 None => return,
             }
@@ -60,9 +61,9 @@ impl<'a> Worker<'a> {
 /// Takes requests for as long as the worker is needed for it.
 fn work(endpoint: &Arc<Endpoint>) {
     loop {
-        let Some(request) = endpoint.receive() else { continue };
+        let Some((client, request)) = endpoint.receive() else { continue };
         let mut worker = Worker { endpoint, is_replaced: false };
-        worker.serve(request);
+        worker.serve(client, request);
         if worker.is_replaced && !join(endpoint) {
             return;
         }
