@@ -26,16 +26,16 @@ pub trait Incoming {
 pub fn handle(node: &Node, plan: &Plan, incoming: &mut dyn Incoming) -> Result<Response, Response> {
     match *plan {
         Plan::Get { ref keys, shape, ref conditions, wait_ms } => {
-            let watched = Watched::Key(keys.last().cloned().unwrap_or_default());
-            until_changed(incoming, &watched, conditions, wait_ms, &|| {
+            let wait = wait_ms.map(|wait_ms| (Watched::Key(keys.concat()), wait_ms));
+            until_changed(incoming, wait, conditions, &|| {
                 let mut store = node.store();
                 let seen = wait_ms.map_or(0, |_| store.changes_mut().watch());
                 (map::get(&store, keys, shape, conditions, wall_ms()), seen)
             })
         }
         Plan::List { ref listing, json, ref conditions, wait_ms } => {
-            let watched = Watched::Prefix(listing.prefix.clone());
-            until_changed(incoming, &watched, conditions, wait_ms, &|| {
+            let wait = wait_ms.map(|wait_ms| (Watched::Prefix(listing.prefix.clone()), wait_ms));
+            until_changed(incoming, wait, conditions, &|| {
                 let seen = wait_ms.map_or(0, |_| node.store().changes_mut().watch());
                 let mut page = listing.clone().page();
                 (0..SHARDS).for_each(|shard| {
@@ -49,14 +49,14 @@ pub fn handle(node: &Node, plan: &Plan, incoming: &mut dyn Incoming) -> Result<R
             let mut store = node.store();
             let put = map::put(&mut store, key, value, ttl_ms, conditions, wall_ms());
             let tag = put.tag.clone().filter(|_| tells_version);
-            written(node, store, Response { tag, ..put }, replicas, incoming)
+            Ok(written(node, store, Response { tag, ..put }, replicas, incoming))
         }
         Plan::PutForm { ttl_ms, replicas } => {
             let body = incoming.read_body()?;
             let form = request::form(&body, node.config.max_key_bytes)?;
             let mut store = node.store();
             let response = map::put_form(&mut store, form, ttl_ms, wall_ms());
-            written(node, store, response, replicas, incoming)
+            Ok(written(node, store, response, replicas, incoming))
         }
         Plan::Delete { .. } if incoming.has_body() => {
             Err(Response::problem(400, "a DELETE has no body"))
@@ -64,7 +64,7 @@ pub fn handle(node: &Node, plan: &Plan, incoming: &mut dyn Incoming) -> Result<R
         Plan::Delete { ref keys, ref conditions, replicas } => {
             let mut store = node.store();
             let response = map::delete(&mut store, keys, conditions, wall_ms());
-            written(node, store, response, replicas, incoming)
+            Ok(written(node, store, response, replicas, incoming))
         }
         Plan::Stats(json) => Ok(node.stats(json)),
         Plan::Peers(json) => Ok(node.peers(json)),
@@ -77,20 +77,23 @@ pub fn handle(node: &Node, plan: &Plan, incoming: &mut dyn Incoming) -> Result<R
     }
 }
 
-/// What `look` finds once it is not what the client knows, or when its time is up.
+/// What `look` finds once it is not what the client knows, or when the milliseconds of the wait are
+/// over.
 fn until_changed(
     incoming: &mut dyn Incoming,
-    watched: &Watched,
+    wait: Option<(Watched, u64)>,
     conditions: &Conditions,
-    wait_ms: Option<u64>,
     look: &dyn Fn() -> (Response, u64),
 ) -> Result<Response, Response> {
-    let until = wait_ms.map(|wait_ms| Instant::now() + Duration::from_millis(wait_ms));
+    let now = Instant::now();
+    let wait = wait.map(|(watched, ms)| (watched, now + Duration::from_millis(ms)));
     loop {
         let (response, seen) = look();
-        match until {
-            Some(until) if response.is_unchanged(conditions) && Instant::now() < until => {
-                incoming.wait(watched, seen, until)?;
+        match &wait {
+            Some((watched, until))
+                if response.is_unchanged(conditions) && Instant::now() < *until =>
+            {
+                incoming.wait(watched, seen, *until)?;
             }
             _ => return Ok(response),
         }
@@ -104,26 +107,26 @@ fn written(
     response: Response,
     replicas: Option<Replicas>,
     incoming: &mut dyn Incoming,
-) -> Result<Response, Response> {
+) -> Response {
     let writes = store.writes();
     drop(store);
     if response.status >= 400 {
-        return Err(response);
+        return response;
     }
     node.wrote();
-    let Some(replicas) = replicas else { return Ok(response) };
+    let Some(replicas) = replicas else { return response };
     let watched = Watched::Replicas { replicas, writes };
     let until = Instant::now() + Duration::from_millis(replicas.wait_ms);
     loop {
         let (have, wanted) = (node.roster().confirmations(writes), replicas.wanted);
         if have >= wanted {
-            return Ok(response);
+            return response;
         }
         if Instant::now() >= until || incoming.wait(&watched, 0, until).is_err() {
             let reason = format!(
                 "{have} of {wanted} other pods have confirmed the write so far; it is done here, and goes on to all"
             );
-            return Err(Response { tag: response.tag, ..Response::problem(504, reason) });
+            return Response { tag: response.tag, ..Response::problem(504, reason) };
         }
     }
 }

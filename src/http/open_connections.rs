@@ -39,13 +39,11 @@ impl OpenConnections {
 
 /// A client's address as the kernel writes it.
 fn in_table(client: &SocketAddr) -> String {
-    let mut text = String::new();
-    let mut write = |word: [u8; 4]| text.push_str(&format!("{:08X}", u32::from_ne_bytes(word)));
-    match client.ip() {
-        IpAddr::V4(ip) => write(ip.octets()),
-        IpAddr::V6(ip) => {
-            ip.octets().chunks_exact(4).for_each(|word| write([word[0], word[1], word[2], word[3]]))
-        }
-    }
-    text + &format!(":{:04X}", client.port())
+    let ip = match client.ip() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let words = ip.chunks_exact(4).map(|word| [word[0], word[1], word[2], word[3]]);
+    let ip: String = words.map(|word| format!("{:08X}", u32::from_ne_bytes(word))).collect();
+    format!("{ip}:{:04X}", client.port())
 }

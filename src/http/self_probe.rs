@@ -3,6 +3,7 @@
 use crate::http::endpoint::Endpoint;
 use crate::sys::lock::lock;
 use crate::sys::logger::{Limiter, PANICS};
+use std::cell::LazyCell;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::atomic::Ordering::Relaxed;
@@ -41,12 +42,8 @@ pub fn keep_probing(endpoint: &Endpoint) {
         if skipped > 0 {
             continue;
         }
-        let mut abandoned = lock(&endpoint.abandoned);
-        if !abandoned.is_empty() {
-            let open = endpoint.open_connections();
-            abandoned.retain(|(client, _)| !open.lack(client));
-        }
-        drop(abandoned);
+        let open = LazyCell::new(|| endpoint.open_connections());
+        lock(&endpoint.abandoned).retain(|(client, _)| !open.lack(client));
         let is_answered = probe(endpoint.address, panics > panics_before);
         unanswered = if is_answered { 0 } else { unanswered + 1 };
         if unanswered >= MAX_UNANSWERED {

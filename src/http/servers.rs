@@ -59,21 +59,17 @@ impl Servers {
             let is_alone = self.retired.is_empty();
             let timeout = if is_alone { RECEIVE_TIMEOUT } else { RECEIVE_TIMEOUT_WITH_RETIRED };
             let received = self.current.recv_timeout(timeout);
-            self.receive_from_retired();
+            self.retired.retain_mut(|(server, last_request)| {
+                if let Ok(Some(request)) = server.try_recv() {
+                    *last_request = Instant::now();
+                    self.received.push_back(request);
+                }
+                // Past that none of its connections can be left.
+                last_request.elapsed() < READ_TIMEOUT + UPLOAD_TIMEOUT
+            });
             self.received.extend(received?);
         }
         Ok(self.received.pop_front())
-    }
-
-    /// Asks retired servers until none of their connections can be left.
-    fn receive_from_retired(&mut self) {
-        self.retired.retain_mut(|(server, last_request)| {
-            if let Ok(Some(request)) = server.try_recv() {
-                *last_request = Instant::now();
-                self.received.push_back(request);
-            }
-            last_request.elapsed() < READ_TIMEOUT + UPLOAD_TIMEOUT
-        });
     }
 }
 

@@ -1,7 +1,7 @@
 //! One request and its response.
 //!
-//! What is not inlined here would otherwise lie on the stack of a blocked worker, and there may be
-//! hundreds of those: tiny_http alone copies through several KiB of it.
+//! What is never inlined here would else lie on the stacks of hundreds of blocked workers: tiny_http
+//! alone copies through several KiB.
 
 use crate::core::api::request::{self, Head, Plan};
 use crate::core::api::response::Response;
@@ -14,6 +14,7 @@ use crate::node::metrics::Counter;
 use crate::node::watchers::Watched;
 use crate::sys::lock::lock;
 use crate::sys::semaphore::Permit;
+use std::cell::LazyCell;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
@@ -122,7 +123,7 @@ impl<'a, 'w> Transaction<'a, 'w> {
         let closes = self.endpoint.pipelines.is_closed(self.client)
             || body::header(&self.request, "Connection")
                 .any(|value| value.eq_ignore_ascii_case("close"));
-        let bytes = response::encode(&response, reason(&response), is_head, closes);
+        let bytes = response::encode(&response, is_head, closes);
         let is_long = response.body.len() > LONG_RESPONSE_BYTES && !is_head;
         drop(response);
         let permit = is_long.then(|| self.endpoint.long_responses.try_acquire()).flatten();
@@ -148,7 +149,7 @@ impl<'a, 'w> Transaction<'a, 'w> {
         // To upgrade is the one way to keep the reader, but tiny_http leaves out the length of what
         // it sends with that. So it sends an interim response, and ours follows.
         let mut stream = self.request.upgrade("close", tiny_http::Response::empty(100));
-        let bytes = response::encode(response, reason(response), is_head, true);
+        let bytes = response::encode(response, is_head, true);
         let _ = stream.write_all(&bytes).and_then(|()| stream.flush());
         if may_end {
             lock(&self.endpoint.abandoned).push((self.client, stream));
@@ -160,8 +161,8 @@ impl<'a, 'w> Transaction<'a, 'w> {
 
     fn count(&self, response: &Response) {
         let is_good = response.status < 400;
-        let counter = if is_good { Counter::GoodHttp } else { Counter::BadHttp };
-        self.endpoint.node.metrics.count(counter);
+        let metrics = &self.endpoint.node.metrics;
+        metrics.count(if is_good { Counter::GoodHttp } else { Counter::BadHttp });
     }
 }
 
@@ -202,23 +203,19 @@ impl Incoming for Transaction<'_, '_> {
         if self.unread != Unread::Nothing {
             return Err(Response::problem(400, "a request that waits has no body"));
         }
-        let endpoint = self.endpoint;
         let too_many = || Response::problem(503, "too many requests wait: try again later");
-        let is_gone = || {
-            let open = endpoint.open_connections();
-            move |client: &SocketAddr| open.lack(client)
-        };
-        let permit = endpoint.watchers.permit(is_gone).ok_or_else(too_many)?;
-        self.worker.replace();
+        let open = LazyCell::new(|| self.endpoint.open_connections());
+        let permit =
+            self.endpoint.watchers.permit(|client| open.lack(client)).ok_or_else(too_many)?;
+        if !self.worker.replace() {
+            return Err(too_many());
+        }
         self.ended_query = None;
-        let is_client_there = endpoint.watchers.wait(permit, self.client, watched, seen, until);
-        self.ended_query = Some(endpoint.ended_queries.acquire());
+        let is_client_there =
+            self.endpoint.watchers.wait(permit, self.client, watched, seen, until);
+        self.ended_query = Some(self.endpoint.ended_queries.acquire());
         is_client_there.then_some(()).ok_or_else(too_many)
     }
-}
-
-fn reason(response: &Response) -> &'static str {
-    StatusCode(response.status).default_reason_phrase()
 }
 
 /// The response as tiny_http writes it: it has ways of ending a request that are not open to

@@ -14,7 +14,7 @@ use tiny_http::Request;
 /// Workers of an endpoint that take requests, whatever number of others is blocked.
 const WORKERS: usize = 2;
 
-/// There may be hundreds of blocked workers, and what they use of it stays in memory.
+/// Far more than a worker needs: there may be hundreds of them.
 const STACK_BYTES: usize = 128 * 1024;
 
 pub struct Worker<'a> {
@@ -35,13 +35,14 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Sees to it that another worker takes the next request while this one blocks.
-    pub fn replace(&mut self) {
+    /// Sees to it that another worker takes the next request while this one blocks. If there is
+    /// none, since threads have run out, the next request waits until some worker is done.
+    pub fn replace(&mut self) -> bool {
         if !std::mem::replace(&mut self.is_replaced, true) {
             self.endpoint.available_workers.fetch_sub(1, AcqRel);
-            // Out of threads, the next request waits until one of the workers is done.
             let _ = Self::start_missing(self.endpoint);
         }
+        self.endpoint.available_workers.load(Relaxed) > 0
     }
 
     /// Serves a request, and then those of its connection that came behind it.

@@ -53,9 +53,8 @@ impl Watchers {
 
     /// A permit to wait, if there is one. tiny_http does not notice that a client is gone while its
     /// request waits; so once all permits are taken, those of such clients are taken back.
-    pub fn permit<F: Fn(&SocketAddr) -> bool>(&self, look: impl FnOnce() -> F) -> Option<Permit> {
+    pub fn permit(&self, is_gone: impl Fn(&SocketAddr) -> bool) -> Option<Permit> {
         self.permits.try_acquire().or_else(|| {
-            let is_gone = look();
             self.end(&mut lock(&self.watching), false, |watcher| is_gone(&watcher.client));
             self.permits.try_acquire()
         })
