@@ -1,7 +1,7 @@
 //! A request's body: how much of it is unread, and how it is read whole or read away.
 
 use crate::core::api::response::Response;
-use crate::http::listener::READ_TIMEOUT;
+use crate::http::servers::READ_TIMEOUT;
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 use tiny_http::Request;
@@ -103,25 +103,24 @@ pub fn read_whole(
             Ok(read) if whole.len() + read > max => return Err(too_large(max)),
             Ok(read) => whole.extend_from_slice(&buffer[..read]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let limit = READ_TIMEOUT.as_secs();
-                let reason = format!("no byte of the body arrived for {limit} s");
-                return Err(Response::problem(TOO_SLOW, reason));
+                return Err(too_slow("no byte of the body arrived for", READ_TIMEOUT));
             }
             Err(error) => {
-                let reason = format!("the body is malformed: {error}");
-                return Err(Response::problem(400, reason));
+                return Err(Response::problem(400, format_args!("the body is malformed: {error}")));
             }
         }
         if Instant::now() > deadline {
-            let limit = UPLOAD_TIMEOUT.as_secs();
-            let reason = format!("the body took longer than {limit} s");
-            return Err(Response::problem(TOO_SLOW, reason));
+            return Err(too_slow("the body took longer than", UPLOAD_TIMEOUT));
         }
     }
     if announced.is_some_and(|length| whole.len() < length) {
         return Err(ended_early());
     }
     Ok(whole)
+}
+
+fn too_slow(what: &str, limit: Duration) -> Response {
+    Response::problem(TOO_SLOW, format_args!("{what} {} s", limit.as_secs()))
 }
 
 /// That a body has more than `max` bytes.

@@ -1,6 +1,5 @@
 //! One address on which HTTP is served, and what its workers share.
 
-use crate::http::listener::Listener;
 use crate::http::open_connections::OpenConnections;
 use crate::http::pipelining::Pipelines;
 use crate::http::self_probe;
@@ -26,7 +25,7 @@ const MAX_UPLOADS: usize = 16;
 /// Long responses that may block at a time; further ones hold up the worker that writes them.
 const MAX_LONG_RESPONSES: usize = 16;
 
-/// Blocking queries answered at a time: one write may end all of them, and their values, together,
+/// Blocking queries answered at a time: one write may end all of them, and their values together
 /// may be far larger than the map.
 const MAX_ENDED_QUERIES: usize = 4;
 
@@ -35,6 +34,7 @@ const LISTEN_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 pub struct Endpoint {
     pub node: Arc<Node>,
+    pub address: SocketAddr,
     pub watchers: Arc<Watchers>,
     pub pipelines: Pipelines<Request>,
     pub uploads: Semaphore,
@@ -42,34 +42,34 @@ pub struct Endpoint {
     pub ended_queries: Semaphore,
     /// Workers that take requests.
     pub available_workers: AtomicUsize,
-    address: SocketAddr,
     /// Held while receiving, so that the requests of a connection enter its pipeline in order.
     servers: Mutex<Servers>,
-    must_replace_server: AtomicBool,
-    has_requests: AtomicBool,
-    abandoned: Mutex<Vec<Abandoned>>,
+    /// By the worker that receives next.
+    pub must_replace_server: AtomicBool,
+    /// Whether there was a request since the last look.
+    pub has_requests: AtomicBool,
+    /// Connections with an unread body, by their clients, until those are gone.
+    pub abandoned: Mutex<Vec<(SocketAddr, Box<dyn ReadWrite + Send>)>>,
 }
-
-/// A client, and its connection with an unread body.
-type Abandoned = (Option<SocketAddr>, Box<dyn ReadWrite + Send>);
 
 /// Serves HTTP on the listeners, in threads of its own.
 pub fn start(node: &Arc<Node>, listeners: Vec<TcpListener>) -> io::Result<()> {
     let watchers = Arc::new(Watchers::new(node.clone()));
     for listener in listeners {
-        let failed =
-            |error: io::Error| io::Error::new(error.kind(), format!("cannot serve HTTP: {error}"));
-        let address = listener.local_addr().map_err(failed)?;
+        let address = listener.local_addr()?;
+        let servers = Servers::new(listener).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot serve HTTP on {address}: {error}"))
+        })?;
         let endpoint = Arc::new(Endpoint {
             node: node.clone(),
+            address,
             watchers: watchers.clone(),
             pipelines: Pipelines::default(),
             uploads: Semaphore::new(MAX_UPLOADS),
             long_responses: Semaphore::new(MAX_LONG_RESPONSES),
             ended_queries: Semaphore::new(MAX_ENDED_QUERIES),
             available_workers: AtomicUsize::new(0),
-            address,
-            servers: Mutex::new(Listener::new(listener).and_then(Servers::new).map_err(failed)?),
+            servers: Mutex::new(servers),
             must_replace_server: AtomicBool::new(false),
             has_requests: AtomicBool::new(false),
             abandoned: Mutex::default(),
@@ -81,15 +81,17 @@ pub fn start(node: &Arc<Node>, listeners: Vec<TcpListener>) -> io::Result<()> {
 }
 
 impl Endpoint {
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// The next request, unless none comes soon or another one of its connection is under way.
-    pub fn receive(&self) -> Option<Request> {
+    #[inline(never)]
+    pub fn receive(&self) -> Option<(SocketAddr, Request)> {
         let mut servers = lock(&self.servers);
         if self.must_replace_server.load(Relaxed) {
-            self.try_replace_server(&mut servers);
+            std::thread::sleep(LISTEN_AGAIN_AFTER);
+            // Fails while there are too few descriptors; what is connected is served meanwhile.
+            if servers.replace().is_ok() {
+                self.must_replace_server.store(false, Relaxed);
+                self.node.metrics.count(Counter::HttpRestarts);
+            }
         }
         let request = servers.receive().unwrap_or_else(|error| {
             // tiny_http's accepting thread ends on any error, and reports it once.
@@ -97,50 +99,15 @@ impl Endpoint {
             if let Some(silent) = LOG.pass() {
                 log::warn!("cannot accept HTTP connections: {error}; replacing the server{silent}");
             }
-            self.replace_server();
+            self.must_replace_server.store(true, Relaxed);
             None
         })?;
         self.has_requests.store(true, Relaxed);
-        match request.remote_addr() {
-            Some(&client) => self.pipelines.enter(client, request),
-            None => Some(request),
-        }
-    }
-
-    /// Has the server replaced by the worker that receives next.
-    pub fn replace_server(&self) {
-        self.must_replace_server.store(true, Relaxed);
-    }
-
-    /// Fails while there are too few descriptors; the connections that there are get served
-    /// meanwhile.
-    fn try_replace_server(&self, servers: &mut Servers) {
-        std::thread::sleep(LISTEN_AGAIN_AFTER);
-        if servers.replace().is_ok() {
-            self.must_replace_server.store(false, Relaxed);
-            self.node.metrics.count(Counter::HttpRestarts);
-        }
-    }
-
-    /// Whether there was a request since this was last asked.
-    pub fn had_requests(&self) -> bool {
-        self.has_requests.swap(false, Relaxed)
+        let &client = request.remote_addr().expect("TCP connections have a remote address");
+        self.pipelines.enter(client, request).map(|request| (client, request))
     }
 
     pub fn open_connections(&self) -> OpenConnections {
         OpenConnections::of(self.address.port())
-    }
-
-    /// Keeps a connection until its client is gone.
-    pub fn keep_abandoned(&self, client: Option<SocketAddr>, stream: Box<dyn ReadWrite + Send>) {
-        lock(&self.abandoned).push((client, stream));
-    }
-
-    pub fn drop_abandoned(&self) {
-        let mut abandoned = lock(&self.abandoned);
-        if !abandoned.is_empty() {
-            let open = self.open_connections();
-            abandoned.retain(|(client, _)| !open.lack(*client));
-        }
     }
 }

@@ -26,65 +26,61 @@ pub trait Incoming {
     fn wait(&mut self, watched: &Watched, seen: u64, until: Instant) -> Result<(), Response>;
 }
 
-pub fn handle(node: &Node, operation: Operation, incoming: &mut dyn Incoming) -> Response {
-    done(node, operation, incoming).unwrap_or_else(|problem| problem)
-}
-
-fn done(
+pub fn handle(
     node: &Node,
-    operation: Operation,
+    operation: &Operation,
     incoming: &mut dyn Incoming,
 ) -> Result<Response, Response> {
-    let text = |text: &[u8]| Response::ok(PLAIN_TEXT, text.to_vec());
-    match operation {
-        Operation::Get { keys, representation, preconditions, wait_ms } => {
-            let watched = Watched::Key(keys.last().cloned().unwrap_or_default());
-            until_changed(incoming, &watched, &preconditions, wait_ms, || {
+    match *operation {
+        Operation::Get { ref keys, representation, ref preconditions, wait_ms } => {
+            let wait = wait_ms.map(|wait_ms| (Watched::Key(keys.concat()), wait_ms));
+            until_changed(incoming, wait, preconditions, &|| {
                 let mut store = node.store();
                 let seen = wait_ms.map_or(0, |_| store.changes_mut().watch());
-                (map::get(&store, &keys, representation, &preconditions, wall_ms()), seen)
+                (map::get(&store, keys, representation, preconditions, wall_ms()), seen)
             })
         }
-        Operation::List { listing, json, preconditions, wait_ms } => {
-            let watched = Watched::Prefix(listing.prefix.clone());
-            until_changed(incoming, &watched, &preconditions, wait_ms, || {
+        Operation::List { ref listing, json, ref preconditions, wait_ms } => {
+            let wait = wait_ms.map(|wait_ms| (Watched::Prefix(listing.prefix.clone()), wait_ms));
+            until_changed(incoming, wait, preconditions, &|| {
                 let seen = wait_ms.map_or(0, |_| node.store().changes_mut().watch());
                 let mut page = listing.clone().page();
                 (0..SHARDS).for_each(|shard| {
                     page.visit(&node.store_after_others(), shard, wall_ms());
                 });
-                (map::list(page, json, &preconditions), seen)
+                (map::list(page, json, preconditions), seen)
             })
         }
-        Operation::Put { key, ttl_ms, preconditions, sends_etag, replicas } => {
+        Operation::Put { ref key, ttl_ms, ref preconditions, sends_etag, replicas } => {
             let value = incoming.read_body()?;
-            write(node, incoming, replicas, |store| {
-                let put = map::put(store, &key, value, ttl_ms, &preconditions, wall_ms());
-                let etag = put.etag.clone().filter(|_| sends_etag);
-                Response { etag, ..put }
-            })
+            let mut store = node.store();
+            let put = map::put(&mut store, key, value, ttl_ms, preconditions, wall_ms());
+            let etag = put.etag.clone().filter(|_| sends_etag);
+            Ok(written(node, store, Response { etag, ..put }, replicas, incoming))
         }
         Operation::PutForm { ttl_ms, replicas } => {
             let body = incoming.read_body()?;
             let form = parameters::form(&body, node.config.max_key_bytes)?;
-            write(node, incoming, replicas, |store| map::put_form(store, form, ttl_ms, wall_ms()))
+            let mut store = node.store();
+            let response = map::put_form(&mut store, form, ttl_ms, wall_ms());
+            Ok(written(node, store, response, replicas, incoming))
         }
         Operation::Delete { .. } if incoming.has_body() => {
             Err(Response::problem(400, "a DELETE must not have a body"))
         }
-        Operation::Delete { keys, preconditions, replicas } => {
-            write(node, incoming, replicas, |store| {
-                map::delete(store, &keys, &preconditions, wall_ms())
-            })
+        Operation::Delete { ref keys, ref preconditions, replicas } => {
+            let mut store = node.store();
+            let response = map::delete(&mut store, keys, preconditions, wall_ms());
+            Ok(written(node, store, response, replicas, incoming))
         }
         Operation::Stats(json) => Ok(text_or_json(stats::stats(node, json), json)),
         Operation::Peers(json) => Ok(text_or_json(node.members().write(json), json)),
         Operation::Metrics => {
             Ok(Response::ok(PROMETHEUS_TEXT, stats::prometheus(node).into_bytes()))
         }
-        Operation::Healthz => Ok(text(b"ok\n")),
+        Operation::Healthz => Ok(Response::ok(PLAIN_TEXT, b"ok\n".to_vec())),
         Operation::Readyz => match node.readiness.not_ready_reason() {
-            None => Ok(text(b"ready\n")),
+            None => Ok(Response::ok(PLAIN_TEXT, b"ready\n".to_vec())),
             Some(reason) => Err(Response::problem(503, reason)),
         },
     }
@@ -94,54 +90,56 @@ fn text_or_json(text: String, is_json: bool) -> Response {
     Response::ok(if is_json { JSON } else { PLAIN_TEXT }, text.into_bytes())
 }
 
-/// What `look` finds once it is not what the client knows, or when its time is up.
+/// What `look` finds once it is not what the client knows, or when the milliseconds of the wait are
+/// over.
 fn until_changed(
     incoming: &mut dyn Incoming,
-    watched: &Watched,
+    wait: Option<(Watched, u64)>,
     preconditions: &Preconditions,
-    wait_ms: Option<u64>,
-    look: impl Fn() -> (Response, u64),
+    look: &dyn Fn() -> (Response, u64),
 ) -> Result<Response, Response> {
-    let until = wait_ms.map(|wait_ms| Instant::now() + Duration::from_millis(wait_ms));
+    let now = Instant::now();
+    let wait = wait.map(|(watched, ms)| (watched, now + Duration::from_millis(ms)));
     loop {
         let (response, seen) = look();
-        match until {
-            Some(until) if response.is_unchanged(preconditions) && Instant::now() < until => {
-                incoming.wait(watched, seen, until)?;
+        match &wait {
+            Some((watched, until))
+                if response.is_unchanged(preconditions) && Instant::now() < *until =>
+            {
+                incoming.wait(watched, seen, *until)?;
             }
             _ => return Ok(response),
         }
     }
 }
 
-/// Writes, and responds once enough others have what was written.
-fn write(
+/// Passes a write on, and gives its response once enough others have it.
+fn written(
     node: &Node,
-    incoming: &mut dyn Incoming,
+    store: LockedStore<'_>,
+    response: Response,
     replicas: Option<Replicas>,
-    write: impl FnOnce(&mut LockedStore<'_>) -> Response,
-) -> Result<Response, Response> {
-    let (response, writes) = {
-        let mut store = node.store();
-        (write(&mut store), store.writes())
-    };
+    incoming: &mut dyn Incoming,
+) -> Response {
+    let writes = store.writes();
+    drop(store);
     if response.status >= 400 {
-        return Err(response);
+        return response;
     }
     node.wrote();
-    let Some(replicas) = replicas else { return Ok(response) };
+    let Some(replicas) = replicas else { return response };
     let watched = Watched::Replicas { replicas, writes };
     let until = Instant::now() + Duration::from_millis(replicas.wait_ms);
     loop {
         let (have, wanted) = (node.members().confirmations(writes), replicas.wanted);
         if have >= wanted {
-            return Ok(response);
+            return response;
         }
         if Instant::now() >= until || incoming.wait(&watched, 0, until).is_err() {
             let reason = format!(
                 "{have} of {wanted} other pods have confirmed the write so far; it is kept here, and still goes to all others"
             );
-            return Err(Response { etag: response.etag, ..Response::problem(504, reason) });
+            return Response { etag: response.etag, ..Response::problem(504, reason) };
         }
     }
 }

@@ -3,24 +3,22 @@
 //! A worker takes a request and serves it from start to end. Before it blocks, over an upload, a
 //! blocking query or a long response, it sees to it that another worker takes the next request.
 
-mod listener;
+pub mod endpoint;
 
-mod open_connections;
+mod worker;
 
-mod servers;
+mod transaction;
 
-mod self_probe;
-
-mod pipelining;
+mod handler;
 
 mod body;
 
 mod response;
 
-mod handler;
+mod pipelining;
 
-mod transaction;
+mod servers;
 
-mod worker;
+mod self_probe;
 
-pub mod endpoint;
+mod open_connections;

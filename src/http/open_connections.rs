@@ -3,10 +3,6 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
-/// Where the kernel lists them, and the state of those that are open on both sides.
-const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
-const ESTABLISHED: &str = "01";
-
 pub struct OpenConnections {
     clients: HashSet<String>,
     is_known: bool,
@@ -15,10 +11,11 @@ pub struct OpenConnections {
 impl OpenConnections {
     /// Those to a port of this machine.
     pub fn of(port: u16) -> Self {
+        const ESTABLISHED: &str = "01";
         let local_port = format!(":{port:04X}");
         let mut open = Self { clients: HashSet::new(), is_known: false };
         // A kernel without IPv6 has but one of them.
-        for table in TABLES.iter().flat_map(std::fs::read_to_string) {
+        for table in ["/proc/net/tcp", "/proc/net/tcp6"].iter().flat_map(std::fs::read_to_string) {
             open.is_known = true;
             for line in table.lines() {
                 let mut words = line.split_whitespace().skip(1);
@@ -35,20 +32,18 @@ impl OpenConnections {
     }
 
     /// Whether a client has closed its side.
-    pub fn lack(&self, client: Option<SocketAddr>) -> bool {
-        client.is_some_and(|client| self.is_known && !self.clients.contains(&in_table(client)))
+    pub fn lack(&self, client: &SocketAddr) -> bool {
+        self.is_known && !self.clients.contains(&in_table(client))
     }
 }
 
 /// A client's address as the kernel writes it.
-fn in_table(client: SocketAddr) -> String {
-    let mut text = String::new();
-    let mut write = |word: [u8; 4]| text.push_str(&format!("{:08X}", u32::from_ne_bytes(word)));
-    match client.ip() {
-        IpAddr::V4(ip) => write(ip.octets()),
-        IpAddr::V6(ip) => {
-            ip.octets().chunks_exact(4).for_each(|word| write([word[0], word[1], word[2], word[3]]))
-        }
-    }
-    text + &format!(":{:04X}", client.port())
+fn in_table(client: &SocketAddr) -> String {
+    let ip = match client.ip() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let words = ip.chunks_exact(4).map(|word| [word[0], word[1], word[2], word[3]]);
+    let ip: String = words.map(|word| format!("{:08X}", u32::from_ne_bytes(word))).collect();
+    format!("{ip}:{:04X}", client.port())
 }

@@ -1,67 +1,46 @@
 //! One request of a connection at a time, in the order in which they came.
 
-use crate::http::listener::READ_TIMEOUT;
+use crate::http::servers::READ_TIMEOUT;
 use crate::sys::lock::lock;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// For how long nothing more is taken from a connection after it was closed to requests: longer
 /// than one on which nothing comes stays open. Its address may be another one's then.
 const CLOSED_FOR: Duration = READ_TIMEOUT.saturating_mul(2);
 
-/// The connections that have a request under way, and the requests that came behind it.
-///
 /// tiny_http hands out the next request while the one before it is still served, and lets nobody
 /// write the second response before the first: a worker would wait for as long as that takes, be it
 /// a slow upload or a blocking query.
-pub struct Pipelines<R>(Mutex<State<R>>);
-
-type State<R> = HashMap<SocketAddr, Pipeline<R>>;
-
-struct Pipeline<R> {
-    /// The requests behind the one under way, if there is one.
-    behind: Option<VecDeque<R>>,
-    closed_at: Option<Instant>,
-}
-
-impl<R> Default for Pipeline<R> {
-    fn default() -> Self {
-        Self { behind: None, closed_at: None }
-    }
-}
-
-impl<R> Pipeline<R> {
-    fn is_closed(&self) -> bool {
-        self.closed_at.is_some_and(|since| since.elapsed() < CLOSED_FOR)
-    }
+pub struct Pipelines<R> {
+    /// The requests behind the one under way, of each connection that has one.
+    behind: Mutex<HashMap<SocketAddr, VecDeque<R>>>,
+    closed: Mutex<HashMap<SocketAddr, Instant>>,
 }
 
 impl<R> Pipelines<R> {
     /// Gives the request back if it is the first one; otherwise it will come from
     /// [`Pipelines::leave`].
     pub fn enter(&self, connection: SocketAddr, request: R) -> Option<R> {
-        let mut pipelines = self.pipelines();
-        let pipeline = pipelines.entry(connection).or_default();
-        if let Some(behind) = &mut pipeline.behind {
-            behind.push_back(request);
-            return None;
+        match lock(&self.behind).entry(connection) {
+            Entry::Vacant(first) => {
+                first.insert(VecDeque::new());
+                return Some(request);
+            }
+            Entry::Occupied(mut behind) => behind.get_mut().push_back(request),
         }
-        pipeline.behind = Some(VecDeque::new());
-        Some(request)
+        None
     }
 
     /// The request under way has its response; gives the next one, which is now under way.
     pub fn leave(&self, connection: SocketAddr) -> Option<R> {
-        let mut pipelines = self.pipelines();
-        let pipeline = pipelines.get_mut(&connection)?;
-        let next = pipeline.behind.as_mut()?.pop_front();
+        let mut behind = lock(&self.behind);
+        let next = behind.get_mut(&connection)?.pop_front();
         if next.is_none() {
-            pipeline.behind = None;
-            if !pipeline.is_closed() {
-                pipelines.remove(&connection);
-            }
+            behind.remove(&connection);
         }
         next
     }
@@ -69,23 +48,19 @@ impl<R> Pipelines<R> {
     /// Nothing that follows on this connection is to be carried out: nobody knows where the next
     /// request begins (RFC 9112, section 6.3).
     pub fn close(&self, connection: SocketAddr) {
-        let mut pipelines = self.pipelines();
-        pipelines.retain(|_, pipeline| pipeline.behind.is_some() || pipeline.is_closed());
-        pipelines.entry(connection).or_default().closed_at = Some(Instant::now());
+        let mut closed = lock(&self.closed);
+        closed.retain(|_, since| since.elapsed() < CLOSED_FOR);
+        closed.insert(connection, Instant::now());
     }
 
     pub fn is_closed(&self, connection: SocketAddr) -> bool {
-        self.pipelines().get(&connection).is_some_and(Pipeline::is_closed)
-    }
-
-    fn pipelines(&self) -> MutexGuard<'_, State<R>> {
-        lock(&self.0)
+        lock(&self.closed).get(&connection).is_some_and(|since| since.elapsed() < CLOSED_FOR)
     }
 }
 
 impl<R> Default for Pipelines<R> {
     fn default() -> Self {
-        Self(Mutex::new(HashMap::new()))
+        Self { behind: Mutex::default(), closed: Mutex::default() }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Requests to our own endpoint, which find out whether tiny_http still answers, and wake it.
 
 use crate::http::endpoint::Endpoint;
+use crate::sys::lock::lock;
 use crate::sys::logger::{Limiter, PANICS};
+use std::cell::LazyCell;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::atomic::Ordering::Relaxed;
@@ -34,18 +36,19 @@ pub fn keep_probing(endpoint: &Endpoint) {
     loop {
         std::thread::sleep(PROBE_EVERY);
         let panics_before = std::mem::replace(&mut panics, PANICS.load(Relaxed));
-        let is_asked = endpoint.had_requests();
+        let is_asked = endpoint.has_requests.swap(false, Relaxed);
         let is_quiet = !is_asked && panics == panics_before && unanswered == 0;
         skipped = if is_quiet && skipped < PROBES_SKIPPED { skipped + 1 } else { 0 };
         if skipped > 0 {
             continue;
         }
-        endpoint.drop_abandoned();
-        let is_answered = probe(endpoint.address(), panics > panics_before);
+        let open = LazyCell::new(|| endpoint.open_connections());
+        lock(&endpoint.abandoned).retain(|(client, _)| !open.lack(client));
+        let is_answered = probe(endpoint.address, panics > panics_before);
         unanswered = if is_answered { 0 } else { unanswered + 1 };
         if unanswered >= MAX_UNANSWERED {
             unanswered = 0;
-            endpoint.replace_server();
+            endpoint.must_replace_server.store(true, Relaxed);
             if let Some(silent) = LOG.pass() {
                 log::warn!("HTTP does not answer the self-probe; replacing the server{silent}");
             }

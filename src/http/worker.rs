@@ -4,6 +4,7 @@ use crate::http::endpoint::Endpoint;
 use crate::http::transaction::Transaction;
 use crate::sys::threads::supervise_in;
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
@@ -13,7 +14,7 @@ use tiny_http::Request;
 /// Workers of an endpoint that take requests, whatever number of others is blocked.
 const WORKERS: usize = 2;
 
-/// There may be hundreds of blocked workers, and what they use of it stays in memory.
+/// Far more than a worker needs: there may be hundreds of them.
 const STACK_BYTES: usize = 128 * 1024;
 
 pub struct Worker<'a> {
@@ -27,29 +28,30 @@ impl<'a> Worker<'a> {
         while join(endpoint) {
             let shared = endpoint.clone();
             let builder = Builder::new().stack_size(STACK_BYTES);
-            supervise_in(builder, "http", move || work(&shared)).inspect_err(|_| {
+            supervise_in(builder, "http", Box::new(move || work(&shared))).inspect_err(|_| {
                 endpoint.available_workers.fetch_sub(1, AcqRel);
             })?;
         }
         Ok(())
     }
 
-    /// Sees to it that another worker takes the next request while this one blocks.
-    pub fn replace(&mut self) {
+    /// Sees to it that another worker takes the next request while this one blocks. If there is
+    /// none, since threads have run out, the next request waits until some worker is done.
+    pub fn replace(&mut self) -> bool {
         if !std::mem::replace(&mut self.is_replaced, true) {
             self.endpoint.available_workers.fetch_sub(1, AcqRel);
-            // Out of threads, the next request waits until one of the workers is done.
             let _ = Self::start_missing(self.endpoint);
         }
+        self.endpoint.available_workers.load(Relaxed) > 0
     }
 
     /// Serves a request, and then those of its connection that came behind it.
-    fn serve(&mut self, mut request: Request) {
+    #[inline(never)]
+    fn serve(&mut self, client: SocketAddr, mut request: Request) {
         loop {
-            let client = request.remote_addr().copied();
             // A panic was logged; the connection must not wait for ever.
-            let _ = catch_unwind(AssertUnwindSafe(|| Transaction::serve(self, request)));
-            match client.and_then(|client| self.endpoint.pipelines.leave(client)) {
+            let _ = catch_unwind(AssertUnwindSafe(|| Transaction::serve(self, client, request)));
+            match self.endpoint.pipelines.leave(client) {
                 Some(next) => request = next,
                 None => return,
             }
@@ -60,9 +62,9 @@ impl<'a> Worker<'a> {
 /// Takes requests for as long as the worker is needed for it.
 fn work(endpoint: &Arc<Endpoint>) {
     loop {
-        let Some(request) = endpoint.receive() else { continue };
+        let Some((client, request)) = endpoint.receive() else { continue };
         let mut worker = Worker { endpoint, is_replaced: false };
-        worker.serve(request);
+        worker.serve(client, request);
         if worker.is_replaced && !join(endpoint) {
             return;
         }

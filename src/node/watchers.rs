@@ -29,23 +29,16 @@ pub enum Watched {
     Replicas { replicas: Replicas, writes: u64 },
 }
 
+/// A request that waits.
 struct Watcher {
     thread: Thread,
-    client: Option<SocketAddr>,
+    client: SocketAddr,
     watched: Watched,
     /// How many changes there had been when the map was looked at.
     seen: u64,
-    end: Arc<OnceLock<End>>,
+    /// Set to whether its client is still there, once its wait has ended before its time.
+    end: Arc<OnceLock<bool>>,
     _permit: Permit,
-}
-
-/// How a wait has ended, but for the end of its time.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// What is watched may have changed.
-    Concerned,
-    /// Its permit was needed.
-    ClientGone,
 }
 
 pub struct Watchers {
@@ -59,15 +52,11 @@ impl Watchers {
         Self { node, permits: Semaphore::new(MAX_WATCHERS), watching: Mutex::default() }
     }
 
-    /// A permit to wait, if there is one. Watchers whose clients are gone give theirs up once all
-    /// are taken: tiny_http notices such a client only when it reads or writes.
-    pub fn permit<F: Fn(Option<SocketAddr>) -> bool>(
-        &self,
-        is_gone: impl FnOnce() -> F,
-    ) -> Option<Permit> {
+    /// A permit to wait, if there is one. tiny_http does not notice that a client is gone while its
+    /// request waits; so once all permits are taken, those of such clients are taken back.
+    pub fn permit(&self, is_gone: impl Fn(&SocketAddr) -> bool) -> Option<Permit> {
         self.permits.try_acquire().or_else(|| {
-            let is_gone = is_gone();
-            self.end(End::ClientGone, &mut lock(&self.watching), |watcher| is_gone(watcher.client));
+            self.end(&mut lock(&self.watching), false, |watcher| is_gone(&watcher.client));
             self.permits.try_acquire()
         })
     }
@@ -77,37 +66,18 @@ impl Watchers {
     pub fn wait(
         &self,
         permit: Permit,
-        client: Option<SocketAddr>,
+        client: SocketAddr,
         watched: &Watched,
         seen: u64,
         until: Instant,
     ) -> bool {
+        let (thread, watched) = (std::thread::current(), watched.clone());
+        let is_write = matches!(watched, Watched::Replicas { .. });
         let end = Arc::new(OnceLock::new());
-        self.add(Watcher {
-            thread: std::thread::current(),
-            client,
-            watched: watched.clone(),
-            seen,
-            end: end.clone(),
-            _permit: permit,
-        });
-        while end.get().is_none() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                let is_own = |watcher: &mut Watcher| Arc::ptr_eq(&watcher.end, &end);
-                self.end(End::Concerned, &mut lock(&self.watching), is_own);
-                break;
-            }
-            std::thread::park_timeout(left);
-        }
-        end.get() != Some(&End::ClientGone)
-    }
-
-    fn add(&self, watcher: Watcher) {
+        let watcher = Watcher { thread, client, watched, seen, end: end.clone(), _permit: permit };
         let mut watching = lock(&self.watching);
-        let is_write = matches!(watcher.watched, Watched::Replicas { .. });
-        let is_first = is_write && self.node.blocked_writes.load(Relaxed) == 0;
         watching.push(watcher);
+        let is_first = is_write && self.node.blocked_writes.load(Relaxed) == 0;
         self.count(&watching);
         drop(watching);
         if is_first {
@@ -115,6 +85,12 @@ impl Watchers {
             self.node.tell(Event::ReplicasAwaited);
         }
         self.node.wake_watch_thread();
+        while end.get().is_none() && Instant::now() < until {
+            std::thread::park_timeout(until.saturating_duration_since(Instant::now()));
+        }
+        let is_own = |watcher: &mut Watcher| Arc::ptr_eq(&watcher.end, &end);
+        self.end(&mut lock(&self.watching), true, is_own);
+        end.get() != Some(&false)
     }
 
     /// Wakes those that may have got what they wait for, for as long as the process lives.
@@ -141,37 +117,37 @@ impl Watchers {
         // Nobody may have waited when the last one of them came.
         let _ = store.changes_mut().watch();
         let changes = store.changes();
-        self.end(End::Concerned, &mut watching, |watcher| {
+        self.end(&mut watching, true, |watcher| {
             let seen = std::mem::replace(&mut watcher.seen, changes.count());
-            let changed = |fits: &dyn Fn(&str) -> bool| {
-                changes.since(seen).is_none_or(|mut keys| keys.any(fits))
-            };
-            match &watcher.watched {
-                Watched::Key(key) => changed(&|other| other == key),
-                Watched::Prefix(prefix) => changed(&|key| key.starts_with(&**prefix)),
-                Watched::Replicas { replicas, writes } => {
+            match (&watcher.watched, changes.since(seen)) {
+                (Watched::Replicas { replicas, writes }, _) => {
                     self.node.members().confirmations(*writes) >= replicas.wanted
                 }
+                (Watched::Key(key), Some(mut changed)) => changed.any(|other| other == key),
+                (Watched::Prefix(prefix), Some(mut changed)) => {
+                    changed.any(|key| key.starts_with(&**prefix))
+                }
+                (_, None) => true,
             }
         });
         let due_in = store.next_expiry_in_ms(wall_ms()).map_or(LOOK_EVERY, Duration::from_millis);
         Some(due_in.min(LOOK_EVERY))
     }
 
-    /// Ends the wait of those that are concerned.
+    /// Ends the wait of some, and wakes them.
     fn end(
         &self,
-        end: End,
         watching: &mut Vec<Watcher>,
+        is_client_there: bool,
         mut is_concerned: impl FnMut(&mut Watcher) -> bool,
     ) {
         watching.retain_mut(|watcher| {
-            let stays = !is_concerned(watcher);
-            if !stays {
-                let _ = watcher.end.set(end);
+            let ends = is_concerned(watcher);
+            if ends {
+                let _ = watcher.end.set(is_client_there);
                 watcher.thread.unpark();
             }
-            stays
+            !ends
         });
         self.count(watching);
     }

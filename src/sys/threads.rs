@@ -10,14 +10,14 @@ const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs `body` in a thread of its own, and again whenever it panics.
 pub fn supervise(name: &'static str, body: impl Fn() + Send + 'static) -> io::Result<()> {
-    supervise_in(Builder::new(), name, body)
+    supervise_in(Builder::new(), name, Box::new(body))
 }
 
 /// The same in a thread made by `builder`, for one of which there are many.
 pub fn supervise_in(
     builder: Builder,
     name: &'static str,
-    body: impl Fn() + Send + 'static,
+    body: Box<dyn Fn() + Send>,
 ) -> io::Result<()> {
     let run = move || {
         while catch_unwind(AssertUnwindSafe(&body)).is_err() {
