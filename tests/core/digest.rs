@@ -29,7 +29,7 @@ fn store_beside(node: u32, key: &str, version: Version) -> Store {
 }
 
 #[test]
-fn digests_that_would_be_cut_to_the_same_bits_without_a_salt_are_told_apart() {
+fn the_salt_tells_apart_digests_that_truncation_alone_would_not() {
     for cut in [|xor: u64| (xor >> 32) as u32, |xor: u64| xor as u32] {
         for key in ["a", "b", "c"] {
             let [older, fresher] = twins(key, cut);

@@ -238,28 +238,28 @@ fn assert_newcomer_within_budget(count: usize) {
 }
 
 #[test]
-fn a_small_store_is_within_its_budget() {
+fn exchanges_of_100_entries_stay_within_budget() {
     assert_within_budget(100);
 }
 
 #[test]
-fn a_store_is_within_its_budget() {
+fn exchanges_of_10_000_entries_stay_within_budget() {
     assert_within_budget(10_000);
 }
 
 #[test]
 #[ignore = "takes minutes in a debug build; run by test.sh in release"]
-fn a_large_store_is_within_its_budget() {
+fn exchanges_of_a_million_entries_stay_within_budget() {
     assert_within_budget(1_000_000);
 }
 
 #[test]
-fn a_newcomer_is_within_its_budget() {
+fn a_newcomer_to_100_000_entries_stays_within_budget() {
     assert_newcomer_within_budget(100_000);
 }
 
 #[test]
 #[ignore = "takes minutes in a debug build; run by test.sh in release"]
-fn a_newcomer_to_a_large_store_is_within_its_budget() {
+fn a_newcomer_to_a_million_entries_stays_within_budget() {
     assert_newcomer_within_budget(1_000_000);
 }

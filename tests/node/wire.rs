@@ -80,7 +80,7 @@ fn messages(mut bytes: &[u8]) -> Vec<Message> {
 }
 
 #[test]
-fn the_bytes_on_the_wire_are_those_that_the_core_counts() {
+fn the_bytes_on_the_wire_are_those_the_core_counts() {
     const KEYS: usize = 300;
     let ips = addresses(3);
     let ip_addresses = ips.clone().into_iter().map(Into::into).collect::<Vec<_>>();

@@ -17,7 +17,7 @@ proptest! {
     #![proptest_config(fixed_seed(600))]
 
     #[test]
-    fn any_two_stores_come_to_the_greatest_version_of_each_key(
+    fn any_two_stores_converge_on_the_greatest_version_of_each_key(
         both in any_learned(60), ours in any_learned(40), theirs in any_learned(40),
     ) {
         let mut initiator = store_that_learned(1, &[both.clone(), ours].concat());
@@ -47,7 +47,7 @@ proptest! {
     #![proptest_config(fixed_seed(400))]
 
     #[test]
-    fn writes_between_any_two_steps_do_no_harm(
+    fn writes_between_any_two_steps_are_safe(
         both in any_learned(40), ours in any_learned(25), theirs in any_learned(25),
         steps in vec(any_step(), 1..120),
     ) {
@@ -92,7 +92,7 @@ proptest! {
     #![proptest_config(fixed_seed(60))]
 
     #[test]
-    fn a_exchange_cut_anywhere_is_taken_up_by_the_next(
+    fn an_exchange_interrupted_anywhere_is_completed_by_the_next(
         both in any_learned(40), ours in any_learned(25), theirs in any_learned(25),
     ) {
         let ours = [both.clone(), ours].concat();
@@ -128,7 +128,7 @@ proptest! {
 }
 
 #[test]
-fn equal_stores_say_so_in_one_round_trip() {
+fn equal_stores_agree_in_one_round_trip() {
     for count in [0, 1, 3, 8, 9, 100, 10_000] {
         let records = values("key", count);
         let (mut initiator, mut responder) = (store_with(1, &records), store_with(2, &records));
@@ -142,7 +142,7 @@ fn equal_stores_say_so_in_one_round_trip() {
 }
 
 #[test]
-fn small_stores_meet_whatever_they_hold() {
+fn small_stores_converge_whatever_they_hold() {
     // Around the threshold between a list and a row, on either side, with nothing, something or
     // everything in common.
     let sizes = [0, 1, 2, MAX_LISTED_ENTRIES - 1, MAX_LISTED_ENTRIES, MAX_LISTED_ENTRIES + 1, 20];
@@ -163,7 +163,7 @@ fn small_stores_meet_whatever_they_hold() {
 }
 
 #[test]
-fn a_bucket_is_listed_up_to_the_threshold_and_split_above() {
+fn a_bucket_is_listed_up_to_the_threshold_and_split_above_it() {
     for (theirs, word) in [(MAX_LISTED_ENTRIES, "list - "), (MAX_LISTED_ENTRIES + 1, "row - ")] {
         let mut initiator = store_with(1, &values("a", 3));
         let mut responder = store_with(2, &values("b", theirs));
@@ -174,7 +174,7 @@ fn a_bucket_is_listed_up_to_the_threshold_and_split_above() {
 }
 
 #[test]
-fn a_change_just_made_is_settled_without_a_walk() {
+fn a_recent_update_needs_no_walk_of_the_trie() {
     for news in [1, 16] {
         for by_initiator in [true, false] {
             let records = values("key", 1_000);
@@ -193,7 +193,7 @@ fn a_change_just_made_is_settled_without_a_walk() {
 }
 
 #[test]
-fn an_old_key_beside_a_new_one_comes_along() {
+fn an_old_key_in_the_bucket_of_a_recent_one_is_sent_too() {
     // The responder asks for the new key by its hash and, in the same turn, is found to lack the
     // whole bucket around it.
     let near = keys_in(Prefix::of(0x5a00 << 48, 2), "shard", 12);
@@ -215,7 +215,7 @@ fn an_old_key_beside_a_new_one_comes_along() {
 }
 
 #[test]
-fn a_wish_for_what_is_not_there_is_no_error() {
+fn wanting_an_absent_key_is_not_an_error() {
     let mut ours = store_with(1, &values("key", 3));
     let mut responder = Exchange::respond(member());
     let wish = Message::Want(vec![1, key_hash("key-1"), u64::MAX]);
@@ -227,7 +227,7 @@ fn a_wish_for_what_is_not_there_is_no_error() {
 }
 
 #[test]
-fn a_mad_wall_clock_stops_nothing() {
+fn an_absurd_wall_clock_does_not_stop_an_exchange() {
     for wall_ms in [0, END_OF_TIME_MS - 1, END_OF_TIME_MS, 1 << 63, u64::MAX] {
         let mut initiator = store_with(1, &values("a", 20));
         let mut responder = store_with(2, &values("b", 20));

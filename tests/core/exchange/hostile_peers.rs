@@ -95,7 +95,7 @@ proptest! {
     #![proptest_config(fixed_seed(400))]
 
     #[test]
-    fn no_order_of_messages_does_harm(
+    fn messages_in_any_order_are_harmless(
         learned in any_learned(60), messages in vec(any_message(), 1..40), greeted: bool,
     ) {
         let mut ours = store_that_learned(1, &learned);
@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn a_garbled_exchange_does_no_harm(
+    fn garbled_turns_are_harmless(
         ours in any_learned(40), theirs in any_learned(40),
         edits in vec((any::<prop::sample::Index>(), 0..20usize), 1..6),
     ) {

@@ -62,7 +62,7 @@ fn meetings(
 }
 
 #[test]
-fn a_cut_off_node_forgets_what_was_deleted_meanwhile() {
+fn an_isolated_node_purges_what_was_deleted_meanwhile() {
     let crowd = keys_in(Prefix::of(0x5a00 << 48, 2), "shard", 12);
     let mut ours: Vec<Record> = crowd.iter().map(|key| before(key)).collect();
     ours.extend([before("lone"), tombstone("dead", before("dead").entry.version)]);
@@ -81,7 +81,7 @@ fn a_cut_off_node_forgets_what_was_deleted_meanwhile() {
 }
 
 #[test]
-fn what_the_other_still_has_in_an_older_version_is_not_forgotten() {
+fn a_key_that_the_peer_has_in_another_version_is_not_purged() {
     let older = value("key", Version::new(ISOLATED_MS - 9, 0, 8), b"older");
     for (ours, theirs) in [(before("key"), older.clone()), (older, before("key"))] {
         meetings(&[ours], Some(ISOLATED_MS), &[theirs], None, |we, they| {
@@ -92,7 +92,7 @@ fn what_the_other_still_has_in_an_older_version_is_not_forgotten() {
 }
 
 #[test]
-fn two_that_were_both_cut_off_lose_nothing() {
+fn two_isolated_nodes_lose_nothing() {
     for their_cut in [ISOLATED_MS - 1, ISOLATED_MS, WALL_MS, 0] {
         meetings(
             &[before("a"), since("b")],
@@ -109,7 +109,7 @@ fn two_that_were_both_cut_off_lose_nothing() {
 }
 
 #[test]
-fn a_newcomer_loses_nothing_and_costs_nobody_anything() {
+fn a_newcomer_loses_nothing_and_makes_nobody_lose_anything() {
     // Since it never had a peer, it says that it has been isolated since the beginning of time.
     for their_cut in [None, Some(0), Some(ISOLATED_MS)] {
         for ours in [vec![], vec![before("ours"), since("our news")]] {
@@ -125,7 +125,7 @@ fn a_newcomer_loses_nothing_and_costs_nobody_anything() {
 }
 
 #[test]
-fn nothing_is_forgotten_by_nodes_that_were_never_cut_off() {
+fn nodes_that_were_never_isolated_purge_nothing() {
     meetings(&[before("ours")], None, &[before("theirs")], None, |we, they| {
         assert!(we.contains_key("ours") && they.contains_key("ours"));
         assert!(we.contains_key("theirs") && they.contains_key("theirs"));
@@ -140,7 +140,7 @@ fn nothing_is_forgotten_by_nodes_that_were_never_cut_off() {
 }
 
 #[test]
-fn who_came_after_the_cut_cannot_say_what_was_deleted_before() {
+fn a_peer_that_started_after_the_isolation_cannot_make_us_purge() {
     // One pod is left alone for a night; two fresh ones meet each other first, and then it.
     for complete_since_ms in [ISOLATED_MS + 1, WALL_MS] {
         let newer = Identity { complete_since_ms, ..member() };
@@ -176,7 +176,7 @@ fn who_came_after_the_cut_cannot_say_what_was_deleted_before() {
 }
 
 #[test]
-fn knowledge_goes_back_as_far_as_that_of_the_node_that_one_has_caught_up_with() {
+fn complete_since_is_inherited_from_the_peer() {
     let met = |we: Identity, they: Identity| {
         let mut ours = store_with(1, &[since("ours")]);
         let mut theirs = store_with(2, &[since("theirs")]);
@@ -201,7 +201,7 @@ fn knowledge_goes_back_as_far_as_that_of_the_node_that_one_has_caught_up_with() 
 }
 
 #[test]
-fn what_was_written_since_the_cut_is_not_gone_whatever_the_peer_says() {
+fn a_write_made_while_isolated_is_kept_whatever_the_peer_says() {
     let mut ours = store_with(1, &[before("old"), since("new")]);
     let mut responder = Exchange::respond(cut_off_since(ISOLATED_MS));
     let mut gone = vec![key_hash("old"), key_hash("new")];
@@ -221,7 +221,7 @@ proptest! {
     #![proptest_config(fixed_seed(300))]
 
     #[test]
-    fn the_rule_for_cut_off_nodes_is_kept_by_any_two_stores(
+    fn any_two_stores_keep_the_isolation_rule(
         both in any_learned(60), ours in any_learned(40), theirs in any_learned(40),
         cut in 0..14u64, we_call: bool,
     ) {
@@ -250,7 +250,7 @@ proptest! {
     #![proptest_config(fixed_seed(150))]
 
     #[test]
-    fn writes_between_the_steps_are_safe_from_the_rule_for_cut_off_nodes(
+    fn the_isolation_rule_purges_no_concurrent_write(
         both in any_learned(40), ours in any_learned(25), theirs in any_learned(25),
         steps in vec(any_step(), 1..80), cut in 0..14u64, isolated_calls: bool,
     ) {

@@ -24,14 +24,14 @@ fn alice_and_bob(ours: &[Record], theirs: &[Record]) -> (Store, Store) {
 }
 
 #[test]
-fn golden_idle() {
+fn an_idle_exchange_matches_its_transcript() {
     let fruit = [written("apple", 1, 0xa11c_e001), written("pear", 2, 0xb0b0_0002)];
     let (mut alice, mut bob) = alice_and_bob(&fruit, &fruit);
     assert_golden("idle", &exchange(&mut alice, &mut bob, WALL_MS));
 }
 
 #[test]
-fn golden_one_key_each_way() {
+fn one_key_each_way_matches_its_transcript() {
     let version = |ms, node| Version::new(WALL_MS - 60_000 + ms, 0, node);
     let in_common = values("key", 12);
     let (mut alice, mut bob) = alice_and_bob(&in_common, &in_common);
@@ -41,14 +41,14 @@ fn golden_one_key_each_way() {
 }
 
 #[test]
-fn golden_newcomer() {
+fn the_exchange_of_a_newcomer_matches_its_transcript() {
     let (mut alice, mut bob) = alice_and_bob(&[], &values("key", 4));
     let newcomer = (&mut alice, cut_off_since(0));
     assert_golden("newcomer", &exchange_as(newcomer, (&mut bob, member()), WALL_MS));
 }
 
 #[test]
-fn golden_hot_list() {
+fn recent_updates_match_their_transcript() {
     let in_common = values("key", 100);
     let (mut alice, mut bob) = alice_and_bob(&in_common, &in_common);
     let _ = alice.put("key-7", b"news"[..].into(), None, WALL_MS - 20);

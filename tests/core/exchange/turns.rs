@@ -16,7 +16,7 @@ fn bulk(name: &str, turns: usize, value_bytes: usize) -> Vec<Record> {
 }
 
 #[test]
-fn what_does_not_fit_a_turn_comes_with_the_next_exchange() {
+fn records_that_do_not_fit_a_turn_follow_in_the_next_exchange() {
     let value_bytes = 10_000;
     let few = values("few", 20);
     let cases: [(&str, Vec<Record>, Vec<Record>); 6] = [
@@ -58,7 +58,7 @@ fn what_does_not_fit_a_turn_comes_with_the_next_exchange() {
 }
 
 #[test]
-fn a_exchange_has_only_so_many_turns() {
+fn the_number_of_turns_is_limited() {
     let mut ours = store_with(1, &values("key", 20));
     let mut responder = Exchange::respond(member());
     assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));

@@ -108,7 +108,7 @@ proptest! {
     #![proptest_config(fixed_seed(2_000))]
 
     #[test]
-    fn what_is_written_is_what_is_read(message in any_message(), behind in vec(any::<u8>(), 0..9)) {
+    fn every_message_round_trips(message in any_message(), behind in vec(any::<u8>(), 0..9)) {
         let mut bytes = written(&message);
         let length = bytes.len();
         bytes.extend(&behind);
@@ -118,12 +118,12 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..300)) {
+    fn random_bytes_never_panic(bytes in vec(any::<u8>(), 0..300)) {
         let _ = read(&bytes);
     }
 
     #[test]
-    fn what_is_taken_for_a_message_was_written_in_its_one_form(
+    fn whatever_is_accepted_is_in_canonical_form(
         message in any_message(),
         edits in vec((any::<prop::sample::Index>(), 0..4u8, any::<u8>()), 1..4),
     ) {
@@ -152,7 +152,7 @@ proptest! {
     #![proptest_config(fixed_seed(300))]
 
     #[test]
-    fn a_message_cut_anywhere_is_none(message in any_message()) {
+    fn a_truncated_message_is_never_accepted(message in any_message()) {
         let bytes = written(&message);
         for length in 0..bytes.len() {
             match read(&bytes[..length]) {
@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn how_the_bytes_arrive_changes_nothing(message in any_message()) {
+    fn a_message_may_arrive_in_any_pieces(message in any_message()) {
         let bytes = written(&message);
         let mut byte_by_byte = Pieces { bytes: &bytes, at: 0, cuts: &[] };
         prop_assert_eq!(Message::read(&mut byte_by_byte).unwrap(), message.clone());
@@ -180,7 +180,7 @@ proptest! {
 }
 
 #[test]
-fn a_record_is_written_alike_with_and_without_a_message() {
+fn write_record_writes_what_a_record_message_writes() {
     for record in [value("k", Version::new(1, 2, 3), b"v"), tombstone("k", Version::new(1, 2, 3))] {
         let mut bytes = Vec::new();
         write_record(&mut bytes, &record.key, &record.entry);

@@ -32,7 +32,7 @@ fn hundred_nodes(seed: u64) -> Simulator {
 }
 
 #[test]
-fn a_hundred_nodes_agree_after_all_kinds_of_faults() {
+fn a_hundred_nodes_converge_after_every_kind_of_fault() {
     let seed = 7;
     println!("seed {seed}");
     let simulator = hundred_nodes(seed);

@@ -22,7 +22,7 @@ fn ten_nodes(seed: u64) -> Simulator {
 }
 
 #[test]
-fn an_isolated_node_brings_no_deleted_key_back_and_keeps_its_own_writes() {
+fn an_isolated_node_resurrects_nothing_and_keeps_its_own_writes() {
     for seed in 0..5 {
         let mut simulator = ten_nodes(seed);
         simulator.partition(&[9]);
@@ -58,7 +58,7 @@ fn an_isolated_node_brings_no_deleted_key_back_and_keeps_its_own_writes() {
 }
 
 #[test]
-fn nothing_is_lost_when_all_are_cut_off_from_all() {
+fn nothing_is_lost_when_every_node_is_isolated() {
     for seed in 0..5 {
         let mut simulator = ten_nodes(seed);
         simulator.settings.deletes = 0.0;
@@ -81,7 +81,7 @@ fn nothing_is_lost_when_all_are_cut_off_from_all() {
 }
 
 #[test]
-fn what_was_written_right_before_a_cut_is_kept() {
+fn a_write_right_before_a_partition_is_kept() {
     for seed in 0..30 {
         let mut simulator = Simulator::new(Settings {
             seed,

@@ -129,7 +129,7 @@ fn swarm(seeds: std::ops::Range<u64>) -> BTreeMap<&'static str, u64> {
 }
 
 #[test]
-fn a_few_small_clusters_of_all_kinds_agree() {
+fn a_few_random_small_clusters_converge() {
     let _ = swarm(0..20);
 }
 
@@ -140,7 +140,7 @@ fn a_few_small_clusters_of_all_kinds_agree() {
 /// ```
 #[test]
 #[ignore = "the swarm: run by test.sh in release"]
-fn a_swarm_of_small_clusters_of_all_kinds_agrees() {
+fn a_swarm_of_random_small_clusters_converges() {
     let number = |name: &str, otherwise: u64| match std::env::var(name) {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")),
         Err(_) => otherwise,

@@ -14,7 +14,7 @@ proptest! {
     #![proptest_config(fixed_seed(400))]
 
     #[test]
-    fn the_store_does_what_the_model_does(
+    fn the_store_behaves_like_the_model(
         operations in vec(any_operation(), 0..60), quota in 0..1_000u64,
     ) {
         let mut store = store_with_quota(quota);

@@ -5,7 +5,7 @@ use crate::support::{WALL_MS, assert_in_step, contents, value};
 use gossip_sidecar::{ENTRY_OVERHEAD_BYTES, Merged, Put, Version};
 
 #[test]
-fn a_write_above_the_quota_changes_nothing() {
+fn a_write_beyond_the_quota_changes_nothing() {
     let fits = ENTRY_OVERHEAD_BYTES + 3;
     let mut store = store_with_quota(fits);
     let before = everything(&store);
@@ -25,7 +25,7 @@ fn a_write_above_the_quota_changes_nothing() {
 }
 
 #[test]
-fn a_store_above_its_quota_can_be_brought_down() {
+fn a_store_above_its_quota_accepts_writes_that_do_not_grow_it() {
     let mut store = store_with_quota(100);
     for key in ["a", "b"] {
         // Merges are never refused: replicas would differ for good.
@@ -41,7 +41,7 @@ fn a_store_above_its_quota_can_be_brought_down() {
 }
 
 #[test]
-fn many_values_are_written_if_their_sum_fits_whatever_it_is_on_the_way() {
+fn a_batch_is_written_if_its_end_result_fits_the_quota() {
     let mut store = store_with_quota(3_000);
     assert!(matches!(store.put("b", [0; 2500].into(), None, WALL_MS), Put::Created(_)));
     let pair = |key: &str, bytes: usize| (key.to_owned(), vec![1; bytes].into_boxed_slice());

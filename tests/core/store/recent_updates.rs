@@ -5,7 +5,7 @@ use crate::support::{WALL_MS, value};
 use gossip_sidecar::{MAX_RECENT_UPDATES, Merged, RECENT_FOR_MS, Record, Store, Version};
 
 #[test]
-fn the_hot_list_has_the_newest_changes_one_a_key() {
+fn recent_updates_are_the_newest_changes_one_for_each_key() {
     let mut store = store_with_quota(1 << 20);
     for index in 0..MAX_RECENT_UPDATES + 4 {
         let _ = store.put(&format!("key-{index}"), bytes("v"), None, WALL_MS);
@@ -31,7 +31,7 @@ fn the_hot_list_has_the_newest_changes_one_a_key() {
 }
 
 #[test]
-fn a_change_is_hot_for_so_long_and_no_longer() {
+fn a_change_is_recent_for_a_limited_time() {
     let mut store = store_with_quota(1 << 20);
     let _ = store.put("a", bytes("v"), None, WALL_MS);
     let _ = store.put("b", bytes("v"), None, WALL_MS + 1);

@@ -7,7 +7,7 @@ use gossip_sidecar::{
 };
 
 #[test]
-fn a_tombstone_is_purged_when_its_time_is_over_and_no_sooner() {
+fn a_tombstone_is_purged_once_it_expires_and_no_sooner() {
     let mut store = store_with_quota(1 << 20);
     let _ = store.put("k", bytes("v"), None, WALL_MS);
     let _ = store.put("stays", bytes("v"), None, WALL_MS);
@@ -22,7 +22,7 @@ fn a_tombstone_is_purged_when_its_time_is_over_and_no_sooner() {
 }
 
 #[test]
-fn an_expired_tombstone_counts_only_against_a_value() {
+fn an_expired_tombstone_is_merged_only_over_a_value() {
     let version = Version::new(WALL_MS, 0, 9);
     let at = |wall_ms| {
         let mut store = store_with_quota(1 << 20);
@@ -42,7 +42,7 @@ fn an_expired_tombstone_counts_only_against_a_value() {
 }
 
 #[test]
-fn a_tombstone_that_follows_another_in_one_millisecond_is_purged() {
+fn a_tombstone_that_replaces_another_of_the_same_millisecond_is_purged() {
     let mut store = store_with_quota(1 << 20);
     for counter in [1, 2] {
         let later = tombstone("k", Version::new(WALL_MS, counter, 9));
@@ -54,7 +54,7 @@ fn a_tombstone_that_follows_another_in_one_millisecond_is_purged() {
 }
 
 #[test]
-fn purging_takes_so_many_at_a_time_the_oldest_first() {
+fn each_purge_is_limited_and_takes_the_oldest_first() {
     let mut store = store_with_quota(1 << 30);
     for index in 0..MAX_PURGED_AT_ONCE as u64 + 5 {
         let version = Version::new(WALL_MS + index, 0, 9);
@@ -69,7 +69,7 @@ fn purging_takes_so_many_at_a_time_the_oldest_first() {
 }
 
 #[test]
-fn putting_and_deleting_one_key_for_ever_leaves_nothing_behind() {
+fn a_million_puts_and_deletes_of_a_key_leave_nothing_behind() {
     // A debug build is ten times slower.
     let cycles = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
     let mut store = store_with_quota(1 << 20);

@@ -31,7 +31,7 @@ fn a_key_is_created_replaced_deleted_and_created_again() {
 }
 
 #[test]
-fn a_write_beats_what_it_was_made_over_though_the_clock_is_behind() {
+fn a_write_beats_what_it_replaces_even_if_the_clock_is_behind() {
     let mut store = store_with_quota(1 << 20);
     let future = Version::new(WALL_MS + 100 * TTL_MS, 7, 9);
     assert_eq!(store.merge(value("k", future, b"future"), WALL_MS), Merged::Taken);
@@ -41,7 +41,7 @@ fn a_write_beats_what_it_was_made_over_though_the_clock_is_behind() {
 }
 
 #[test]
-fn nothing_beats_the_last_version_of_all() {
+fn nothing_beats_the_last_possible_version() {
     let mut store = store_with_quota(1 << 20);
     let last = Version::new(END_OF_TIME_MS - 1, u16::MAX, 9);
     assert_eq!(store.merge(value("k", last, b"last"), WALL_MS), Merged::Taken);
@@ -53,7 +53,7 @@ fn nothing_beats_the_last_version_of_all() {
 }
 
 #[test]
-fn keys_with_one_hash_code_in_k8s_gossipcar_are_independent() {
+fn keys_that_collide_in_k8s_gossipcar_are_independent() {
     let mut store = store_with_quota(1 << 20);
     let keys = ["Aa", "BB", "id-1P", "id-21", ""];
     for key in keys {

@@ -20,7 +20,7 @@ fn waiting(node: &Node, target: &str, known: Option<&str>) -> Client {
 }
 
 #[test]
-fn who_waits_is_answered_when_the_key_changes_also_on_another_node() {
+fn a_blocking_query_returns_when_the_key_changes_on_any_node() {
     let cluster = Cluster::start(2, &[("SYNC_INTERVAL", "50ms")]);
     let [near, far] = &cluster.nodes[..] else { panic!("two nodes") };
     near.write("k", "1");
@@ -51,7 +51,7 @@ fn who_waits_is_answered_when_the_key_changes_also_on_another_node() {
 }
 
 #[test]
-fn who_waits_is_answered_when_the_value_expires_and_when_the_wait_is_over() {
+fn a_blocking_query_returns_when_the_value_expires_and_when_its_wait_is_over() {
     let node = Node::alone(&[]);
     let put = node.request("PUT", "/map/short?ttl=800ms", b"v");
     let mut expiring = waiting(&node, "/map/short?wait=30s", Some(&tag(&put)));
@@ -74,7 +74,7 @@ fn who_waits_is_answered_when_the_value_expires_and_when_the_wait_is_over() {
 }
 
 #[test]
-fn who_waits_for_a_prefix_is_answered_when_any_of_its_keys_changes() {
+fn a_blocking_query_for_a_prefix_returns_when_any_of_its_keys_changes() {
     let node = Node::alone(&[]);
     node.write("a/1", "v");
     let known = tag(&node.client().get("/keys?prefix=a/"));
@@ -96,7 +96,7 @@ fn who_waits_for_a_prefix_is_answered_when_any_of_its_keys_changes() {
 }
 
 #[test]
-fn five_hundred_waiters_cost_little_and_hold_up_nobody() {
+fn five_hundred_blocking_queries_take_little_memory_and_block_nobody() {
     // Each connection takes tiny_http two descriptors.
     let node = Node::alone_after(Some("ulimit -n 4096"), &[]);
     allow_thousands_of_connections();
@@ -130,7 +130,7 @@ fn five_hundred_waiters_cost_little_and_hold_up_nobody() {
 }
 
 #[test]
-fn who_asks_for_more_behind_a_wait_keeps_nobody_waiting() {
+fn requests_pipelined_behind_a_blocking_query_block_nobody_else() {
     let node = Node::alone(&[]);
     let put = node.request("PUT", "/map/k", b"1");
     let mut clients: Vec<Client> =

@@ -3,7 +3,7 @@
 use crate::support::{ANSWER_LIMIT, Cluster, Node, assert_refused, map_target};
 
 #[test]
-fn a_delete_is_204_if_one_of_the_keys_was_there_and_404_otherwise() {
+fn a_delete_returns_204_if_any_key_existed_and_404_otherwise() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     for key in ["a", "b", "c d"] {
@@ -23,7 +23,7 @@ fn a_delete_is_204_if_one_of_the_keys_was_there_and_404_otherwise() {
 }
 
 #[test]
-fn a_delete_with_a_body_does_nothing() {
+fn a_delete_with_a_body_is_refused() {
     let node = Node::alone(&[]);
     node.write("a", "1");
     for length in [1, 5000] {
@@ -34,7 +34,7 @@ fn a_delete_with_a_body_does_nothing() {
 }
 
 #[test]
-fn a_delete_reaches_all_and_nothing_comes_back() {
+fn a_delete_reaches_every_node_and_nothing_is_resurrected() {
     let mut cluster = Cluster::start(3, &[("SYNC_INTERVAL", "50ms")]);
     for index in 0..20 {
         cluster.nodes[index % 3].write(&format!("key {index}"), "value");

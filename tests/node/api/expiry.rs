@@ -4,7 +4,7 @@ use crate::support::{ANSWER_LIMIT, Cluster, Node, assert_refused, eventually, sa
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_value_is_gone_on_all_nodes_when_its_time_is_up() {
+fn a_value_with_a_ttl_expires_on_all_nodes() {
     let cluster = Cluster::start(3, &[("SYNC_INTERVAL", "50ms")]);
     let [first, second, third] = &cluster.nodes[..] else { panic!("three nodes") };
     let began = Instant::now();
@@ -33,7 +33,7 @@ fn a_value_is_gone_on_all_nodes_when_its_time_is_up() {
 }
 
 #[test]
-fn a_value_that_expired_is_replaced_and_deleted_as_if_it_were_not_there() {
+fn put_and_delete_treat_an_expired_value_as_absent() {
     let node = Node::alone(&[]);
     assert_eq!(node.request("PUT", "/map/a?ttl=20ms", b"v").status, 201);
     eventually(ANSWER_LIMIT, "it is gone", || same(node.get("a"), None));

@@ -3,7 +3,7 @@
 use crate::support::{ANSWER_LIMIT, Client, Node, assert_refused, eventually, same};
 
 #[test]
-fn a_form_is_written_as_a_whole_or_not_at_all() {
+fn a_form_is_written_completely_or_not_at_all() {
     let node = Node::alone(&[("MAX_STORE_BYTES", "1000"), ("MAX_KEY_BYTES", "10")]);
     let mut client = node.client();
     let form = [("Content-Type", "application/x-www-form-urlencoded")];

@@ -3,7 +3,7 @@
 use crate::support::Node;
 
 #[test]
-fn json_is_given_to_whoever_prefers_it() {
+fn json_is_returned_to_clients_that_prefer_it() {
     let node = Node::alone(&[]);
     node.write("a\"", "x\ny");
     node.write("b", [0xff, 0]);

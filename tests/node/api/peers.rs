@@ -3,7 +3,7 @@
 use crate::support::{ANSWER_LIMIT, Cluster, Node, eventually};
 
 #[test]
-fn the_peers_are_listed_with_how_they_are() {
+fn peers_lists_each_peer_with_its_state() {
     let mut cluster = Cluster::start(3, &[("SYNC_INTERVAL", "50ms")]);
     cluster.nodes[0].write("a", "1");
     cluster.wait_for(ANSWER_LIMIT, "a", "1");

@@ -4,7 +4,7 @@ use super::tag;
 use crate::support::{Node, assert_refused};
 
 #[test]
-fn a_write_is_carried_out_only_if_the_version_is_as_it_says() {
+fn preconditions_are_checked_against_the_current_version() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     let mut request = |method: &str, header: (&str, &str), body: &[u8]| {

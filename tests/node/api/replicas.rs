@@ -4,7 +4,7 @@ use crate::support::{Cluster, assert_refused};
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_write_with_replicas_is_answered_once_so_many_others_have_it() {
+fn a_write_with_replicas_is_acknowledged_once_that_many_others_have_it() {
     // Far apart, so that it is not the timer which tells them.
     let mut cluster = Cluster::start(4, &[("SYNC_INTERVAL", "30s")]);
     for wanted in 1..=3 {

@@ -4,7 +4,7 @@ use super::tag;
 use crate::support::{Node, assert_refused};
 
 #[test]
-fn a_raw_value_is_the_body_and_nothing_else() {
+fn the_body_of_a_raw_value_is_the_value_alone() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     let value: Vec<u8> = (0..=255).collect();
@@ -32,7 +32,7 @@ fn a_raw_value_is_the_body_and_nothing_else() {
 }
 
 #[test]
-fn a_body_that_is_packed_or_a_part_is_refused() {
+fn compressed_and_partial_bodies_are_refused() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     let mut put =

@@ -5,13 +5,13 @@ use crate::support::{Cluster, eventually, map_target, next_millisecond};
 use std::sync::Barrier;
 
 #[test]
-fn two_pods_create_one_key_at_once_and_settle() {
+fn two_nodes_that_create_a_key_at_once_agree() {
     let cluster = Cluster::start(3, &[]);
     at_once(&cluster, 2);
 }
 
 #[test]
-fn a_converged_key_overwritten_on_all_three_at_once_settles() {
+fn three_nodes_that_overwrite_a_key_at_once_agree() {
     let cluster = Cluster::start(3, &[]);
     for round in 0..10 {
         cluster.nodes[0].write(&format!("key{round}"), "before");
@@ -51,7 +51,7 @@ fn at_once(cluster: &Cluster, writers: usize) {
 }
 
 #[test]
-fn n1_writes_five_times_and_the_later_write_of_n2_wins() {
+fn a_later_write_beats_five_earlier_ones_of_another_node() {
     // No exchange comes between: the next timer is an hour away, and nobody else is listed.
     let places = Cluster::places(2);
     let apart = |index: usize| {

@@ -33,7 +33,7 @@ fn an_overwrite_on_another_node_wins() {
 }
 
 #[test]
-fn values_of_any_kind_and_size_arrive_whole() {
+fn values_of_any_kind_and_size_arrive_intact() {
     let cluster = Cluster::start(3, &[]);
     let all_bytes: Vec<u8> = (0..=255).collect();
     let values = [
@@ -62,7 +62,7 @@ fn values_of_any_kind_and_size_arrive_whole() {
 }
 
 #[test]
-fn nodes_that_list_only_some_of_the_others_converge() {
+fn nodes_that_know_only_some_of_the_others_converge() {
     // A chain: each knows the next one only.
     let places = Cluster::places(4);
     let nodes = (0..4usize).map(|index| {
@@ -77,7 +77,7 @@ fn nodes_that_list_only_some_of_the_others_converge() {
 }
 
 #[test]
-fn keys_whose_hashes_k8s_gossipcar_confused_are_two_keys() {
+fn keys_that_k8s_gossipcar_confused_are_distinct() {
     let cluster = Cluster::start(3, &[]);
     for (index, key) in ["Aa", "BB", "id-1P", "id-21", "AaAa", "BBBB", "AaBB"].iter().enumerate() {
         cluster.nodes[index % 3].write(key, format!("value of {key}"));

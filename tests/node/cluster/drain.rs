@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const GONE: Duration = Duration::from_secs(4);
 
 #[test]
-fn what_was_put_right_before_sigterm_is_on_the_others_twenty_times_in_a_row() {
+fn a_write_right_before_sigterm_reaches_the_others_twenty_times_in_a_row() {
     let slowest_ms = AtomicU64::new(0);
     let rounds = AtomicU64::new(0);
     std::thread::scope(|scope| {
@@ -39,7 +39,7 @@ fn what_was_put_right_before_sigterm_is_on_the_others_twenty_times_in_a_row() {
 }
 
 #[test]
-fn a_large_map_is_pushed_before_its_node_leaves() {
+fn a_large_map_is_pushed_before_the_node_exits() {
     let places = Cluster::places(2);
     let own = places.list_of(&[0]);
     let mut full = places.start(0, &[("SERVICE_DNS_NAME", &own)]);
@@ -59,7 +59,7 @@ fn a_large_map_is_pushed_before_its_node_leaves() {
 }
 
 #[test]
-fn a_node_alone_leaves_at_once() {
+fn a_lone_node_exits_at_once() {
     for signal in ["TERM", "INT"] {
         let mut node = Node::alone(&[("DRAIN_TIMEOUT", "1h")]);
         node.write("key", "value");
@@ -71,7 +71,7 @@ fn a_node_alone_leaves_at_once() {
 }
 
 #[test]
-fn while_it_waits_to_leave_it_is_unready_and_serves_and_a_second_signal_ends_it() {
+fn a_draining_node_is_unready_and_serves_until_a_second_signal_ends_it() {
     for (first, second) in [("TERM", "TERM"), ("INT", "TERM"), ("TERM", "INT")] {
         // The others are listed, and nobody is there.
         let mut node =
@@ -91,7 +91,7 @@ fn while_it_waits_to_leave_it_is_unready_and_serves_and_a_second_signal_ends_it(
 }
 
 #[test]
-fn without_a_peer_it_leaves_when_its_time_is_up() {
+fn a_node_that_reaches_no_peer_exits_after_drain_timeout() {
     let mut node = Cluster::places(3).start(0, &[("DRAIN_TIMEOUT", "300ms")]);
     node.write("key", "value");
     node.signal("TERM");
@@ -102,7 +102,7 @@ fn without_a_peer_it_leaves_when_its_time_is_up() {
 }
 
 #[test]
-fn a_write_that_comes_while_it_leaves_is_pushed_too() {
+fn a_write_made_while_draining_is_pushed_too() {
     // One peer is there and confirms, the other two are not: it goes on waiting.
     let places = Cluster::places(4);
     let settings = [("DRAIN_TIMEOUT", "1h"), ("SYNC_INTERVAL", "1h")];

@@ -5,7 +5,7 @@ use crate::support::{Cluster, Node, eventually, next_millisecond, same};
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_node_killed_and_restarted_empty_has_all_keys_before_it_is_ready() {
+fn a_killed_and_restarted_node_has_all_keys_before_it_is_ready() {
     let mut cluster = Cluster::start(3, &[]);
     for index in 0..200 {
         cluster.nodes[index % 3].write(&format!("key{index}"), format!("value {index}"));
@@ -35,7 +35,7 @@ fn a_node_killed_and_restarted_empty_has_all_keys_before_it_is_ready() {
 }
 
 #[test]
-fn a_node_that_comes_later_is_found_at_its_listed_address_within_two_intervals() {
+fn a_node_that_starts_later_is_found_within_two_intervals() {
     let places = Cluster::places(3);
     let settings = [("SYNC_INTERVAL", "1s")];
     let mut nodes: Vec<Node> = (0..2).map(|index| places.start(index, &settings)).collect();
@@ -52,7 +52,7 @@ fn a_node_that_comes_later_is_found_at_its_listed_address_within_two_intervals()
 }
 
 #[test]
-fn a_put_after_a_restart_and_before_the_first_sync_is_kept() {
+fn a_write_between_a_restart_and_the_first_exchange_is_kept() {
     let mut cluster = Cluster::start(3, &[]);
     for _ in 0..20 {
         cluster.nodes[0].write("key", "written often before");
@@ -73,7 +73,7 @@ fn a_put_after_a_restart_and_before_the_first_sync_is_kept() {
 }
 
 #[test]
-fn a_hundred_thousand_keys_reach_an_empty_newcomer_whoever_calls() {
+fn a_hundred_thousand_keys_reach_an_empty_node_in_either_role() {
     const KEYS: usize = 100_000;
     let places = Cluster::places(3);
     // The first two never call anyone, for they know of nobody.

@@ -35,7 +35,7 @@ fn an_idle_exchange_is_small_however_many_keys_there_are() {
 }
 
 #[test]
-fn alone_or_with_an_unknown_name_it_stays_quiet() {
+fn a_node_alone_or_with_an_unknown_service_name_logs_little() {
     let alone = Node::alone(&[]);
     let unknown = Node::alone(&[("SERVICE_DNS_NAME", "no-such-name.invalid")]);
     let nobody = Cluster::places(3).start(0, &[]);
@@ -55,7 +55,7 @@ fn alone_or_with_an_unknown_name_it_stays_quiet() {
 }
 
 #[test]
-fn exchanges_under_a_write_load_all_run_to_their_end() {
+fn every_exchange_completes_under_a_write_load() {
     const SECONDS: f64 = 2.0;
     let cluster = Cluster::start(3, &[("SYNC_INTERVAL", "100ms")]);
     let failures = ["nFailedCalls", "nBrokenAnswers", "nRefusedGrammar", "nRefusedBusy"];

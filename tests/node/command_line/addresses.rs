@@ -37,7 +37,7 @@ fn two_nodes_converge_over_ipv6() {
 }
 
 #[test]
-fn an_ipv4_client_of_a_socket_for_both_families_is_served_like_any_other() {
+fn an_ipv4_client_of_a_dual_stack_socket_is_served_like_any_other() {
     let v4 = IpAddr::from(addresses(1)[0]);
     let all = IpAddr::from(Ipv6Addr::UNSPECIFIED);
     if TcpListener::bind((all, 0)).is_err() {
@@ -61,7 +61,7 @@ fn an_ipv4_client_of_a_socket_for_both_families_is_served_like_any_other() {
 }
 
 #[test]
-fn one_port_for_all_addresses_serves_both_families() {
+fn one_port_serves_both_address_families() {
     let v4 = IpAddr::from(addresses(1)[0]);
     let v6 = IpAddr::from(Ipv6Addr::LOCALHOST);
     if TcpListener::bind((v6, 0)).is_err() {

@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 
 #[test]
-fn the_demo_shows_a_write_and_a_recovery_and_leaves_nothing_behind() {
+fn the_demo_shows_a_write_and_a_recovery_and_cleans_up() {
     let mut demo = Demo::start();
     demo.wait_for("all three have found each other");
     let nodes = demo.nodes();
@@ -44,7 +44,7 @@ fn the_demo_shows_a_write_and_a_recovery_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn the_demo_ends_at_any_time_without_leaving_anything() {
+fn the_demo_cleans_up_whenever_it_is_ended() {
     // Before it has printed anything, perhaps before it has started anyone.
     let mut demo = Demo::start();
     eventually(SOON, "it has begun to start nodes", || {

@@ -43,7 +43,7 @@ const BAD_SETTINGS: [(&str, &[&str], &str); 15] = [
 const LONG_NAME: &str = "0123456789012345678901234567890123456789012345678901234567890123";
 
 #[test]
-fn a_setting_that_does_not_do_ends_the_start_and_shows_a_right_one() {
+fn an_invalid_setting_ends_the_start_with_a_valid_example() {
     for (name, values, right) in BAD_SETTINGS {
         for value in values {
             let shown = format!("{name}={value:?}");
@@ -61,7 +61,7 @@ fn a_setting_that_does_not_do_ends_the_start_and_shows_a_right_one() {
 }
 
 #[test]
-fn the_least_and_the_greatest_of_each_setting_do() {
+fn the_smallest_and_largest_values_of_each_setting_are_accepted() {
     for (name, values) in [
         ("CLIENT_PORT", &["1", "65535"][..]),
         ("CLIENT_BIND", &["::1", "127.0.0.1, ::1", "0.0.0.0"]),
@@ -88,7 +88,7 @@ fn the_least_and_the_greatest_of_each_setting_do() {
 }
 
 #[test]
-fn flags_win_over_the_environment_and_the_last_one_wins() {
+fn flags_override_the_environment_and_the_last_one_wins() {
     let node = Node::alone(&[]);
     let (ip, port) = (node.http.ip().to_string(), node.http.port().to_string());
     let wrong = [("CLIENT_BIND", "not an address"), ("CLIENT_PORT", "1")];
@@ -131,7 +131,7 @@ fn an_empty_variable_counts_as_unset() {
 }
 
 #[test]
-fn the_environment_of_k8s_gossipcar_is_taken() {
+fn the_environment_of_k8s_gossipcar_is_accepted() {
     let k8s_gossipcar = [
         ("PEER_PORT", "46747"),
         ("CLIENT_PORT", "80"),
@@ -156,7 +156,7 @@ fn the_environment_of_k8s_gossipcar_is_taken() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_with_its_setting() {
+fn a_port_in_use_is_reported_with_its_setting() {
     let node = Node::alone(&[]);
     let ip = node.http.ip();
     let (http, peer) = (node.http.port().to_string(), node.peer.port().to_string());

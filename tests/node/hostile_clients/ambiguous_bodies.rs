@@ -30,7 +30,7 @@ const UNCLEAR: [(&str, &str); 21] = [
 ];
 
 #[test]
-fn an_unclear_length_is_refused_and_stores_nothing() {
+fn a_body_of_ambiguous_length_is_refused_and_not_stored() {
     let node = Node::alone(&[]);
     node.write("old", "value");
     for (headers, body) in UNCLEAR {
@@ -74,7 +74,7 @@ const BAD_CHUNKS: [&str; 17] = [
 ];
 
 #[test]
-fn a_chunked_body_that_is_broken_is_refused_and_stores_nothing() {
+fn a_malformed_chunked_body_is_refused_and_not_stored() {
     let node = Node::alone(&[]);
     node.write("old", "value");
     for body in BAD_CHUNKS {
@@ -94,7 +94,7 @@ fn a_chunked_body_that_is_broken_is_refused_and_stores_nothing() {
 }
 
 #[test]
-fn a_body_that_is_cut_off_stores_nothing() {
+fn a_truncated_body_is_not_stored() {
     let node = Node::alone(&[]);
     node.write("old", "value");
     let chunked = "Transfer-Encoding: chunked";
@@ -148,7 +148,7 @@ fn a_body_that_is_cut_off_stores_nothing() {
 }
 
 #[test]
-fn what_follows_an_unclear_body_is_not_taken_for_a_request() {
+fn bytes_after_an_ambiguous_body_are_not_parsed_as_a_request() {
     let node = Node::alone(&[]);
     let chunked = "Transfer-Encoding: chunked";
     let mut taken = Vec::new();

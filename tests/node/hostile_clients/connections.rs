@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 #[test]
-fn connections_that_come_in_a_burst_are_all_served_while_all_stay_open() {
+fn a_burst_of_connections_is_served_while_all_of_them_stay_open() {
     let node = Node::alone(&[]);
     node.write("a", "1");
     for round in 0..10 {
@@ -24,7 +24,7 @@ fn connections_that_come_in_a_burst_are_all_served_while_all_stay_open() {
 }
 
 #[test]
-fn a_thousand_idle_connections_hold_up_nobody_and_leave_nothing_behind() {
+fn a_thousand_idle_connections_block_nobody_and_are_cleaned_up() {
     allow_thousands_of_connections();
     let node = Node::alone(&[]);
     let before_kib = node.resident_kib();
@@ -59,7 +59,7 @@ fn a_thousand_idle_connections_hold_up_nobody_and_leave_nothing_behind() {
 }
 
 #[test]
-fn out_of_descriptors_it_comes_back_once_there_are_some() {
+fn a_node_recovers_from_running_out_of_descriptors() {
     // Both parities: what fails is `accept`, or the copy of the socket that tiny_http makes next.
     for limit in ["ulimit -n 48", "ulimit -n 49"] {
         let node = Node::alone_after(Some(limit), &[]);
@@ -86,7 +86,7 @@ fn out_of_descriptors_it_comes_back_once_there_are_some() {
 }
 
 #[test]
-fn to_listen_anew_leaves_no_threads_behind() {
+fn replacing_the_listener_leaves_no_threads_behind() {
     let node = Node::alone_after(Some("ulimit -n 48"), &[]);
     let threads = node.threads();
     let restarts = || -> Result<u64, String> {
@@ -116,7 +116,7 @@ fn to_listen_anew_leaves_no_threads_behind() {
 }
 
 #[test]
-fn connections_that_are_reset_stop_nobody() {
+fn reset_connections_block_nobody() {
     let node = Node::alone(&[]);
     let junk = vec![b'x'; 20_000];
     for _ in 0..500 {
@@ -132,7 +132,7 @@ fn connections_that_are_reset_stop_nobody() {
 }
 
 #[test]
-fn three_thousand_connections_reset_on_arrival_stop_nobody() {
+fn three_thousand_connections_reset_on_arrival_block_nobody() {
     let node = Node::alone(&[]);
     let sent = [&b""[..], b"GET /stats HT", b"GET /stats HTTP/1.1\r\n\r\n"];
     let (threads, descriptors) = (node.threads(), node.descriptors());

@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::time::Duration;
 
 #[test]
-fn a_body_that_never_comes_takes_no_memory_and_stops_nobody() {
+fn a_body_that_never_arrives_takes_no_memory_and_blocks_nobody() {
     let node = Node::alone(&[]);
     node.write("old", "value");
     let before_kib = node.resident_kib();
@@ -37,7 +37,7 @@ fn a_body_that_never_comes_takes_no_memory_and_stops_nobody() {
 }
 
 #[test]
-fn an_unclear_length_that_is_huge_takes_no_memory_and_stops_nobody() {
+fn a_huge_ambiguous_length_takes_no_memory_and_blocks_nobody() {
     let node = Node::alone(&[]);
     node.write("old", "value");
     for headers in [
@@ -66,7 +66,7 @@ fn an_unclear_length_that_is_huge_takes_no_memory_and_stops_nobody() {
 }
 
 #[test]
-fn a_huge_length_is_refused_at_once_however_slowly_its_body_comes() {
+fn a_huge_length_is_refused_at_once_however_slowly_the_body_arrives() {
     let node = Node::alone(&[]);
     node.write("old", "value");
     let before_kib = node.resident_kib();
@@ -99,7 +99,7 @@ fn a_huge_length_is_refused_at_once_however_slowly_its_body_comes() {
 }
 
 #[test]
-fn huge_heads_stop_nobody() {
+fn huge_heads_block_nobody() {
     let node = Node::alone(&[]);
     let heads = [
         format!("X: {}\r\n", "x".repeat(MIB)),

@@ -4,7 +4,7 @@ use crate::support::{Node, assert_lives_on, assert_serves, map_target};
 use std::net::Shutdown;
 
 #[test]
-fn nothing_of_a_request_is_in_a_header() {
+fn nothing_from_a_request_is_echoed_into_a_header() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     let known =
@@ -35,7 +35,7 @@ fn nothing_of_a_request_is_in_a_header() {
 }
 
 #[test]
-fn raw_control_bytes_of_a_request_are_in_no_answer() {
+fn raw_control_bytes_in_a_request_inject_nothing_into_a_response() {
     let node = Node::alone(&[]);
     node.write("a", "1");
     for trick in [
@@ -88,7 +88,7 @@ fn control_bytes_in_a_key_stay_in_the_body() {
 }
 
 #[test]
-fn what_is_not_http_is_answered_and_stops_nobody() {
+fn malformed_requests_are_refused_and_block_nobody() {
     let node = Node::alone(&[]);
     for bytes in [
         &b"\r\n\r\n"[..],

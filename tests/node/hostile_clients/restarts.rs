@@ -3,7 +3,7 @@
 use crate::support::{ANSWER_LIMIT, Cluster, assert_lives_on};
 
 #[test]
-fn after_connections_were_given_up_a_restart_brings_the_map_back() {
+fn after_abandoned_connections_a_restart_recovers_the_map() {
     let mut cluster = Cluster::start(2, &[("SYNC_INTERVAL", "50ms")]);
     for index in 0..20 {
         cluster.nodes[0].write(&format!("key {index}"), "value");
@@ -37,7 +37,7 @@ fn after_connections_were_given_up_a_restart_brings_the_map_back() {
 }
 
 #[test]
-fn after_too_many_connections_were_given_up_it_leaves_in_order_and_comes_back_with_the_map() {
+fn after_too_many_abandoned_connections_the_node_drains_and_a_restart_recovers_the_map() {
     let mut cluster = Cluster::start(2, &[("SYNC_INTERVAL", "50ms")]);
     cluster.nodes[0].write("kept", "value");
     let mut held = Vec::new();

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_slow_upload_holds_up_nobody() {
+fn a_slow_upload_blocks_nobody() {
     let node = Node::alone(&[]);
     node.write("a", "1");
     std::thread::scope(|scope| {
@@ -37,7 +37,7 @@ fn a_slow_upload_holds_up_nobody() {
 }
 
 #[test]
-fn many_slow_uploads_hold_up_nobody_and_all_arrive() {
+fn many_slow_uploads_block_nobody_and_all_arrive() {
     let node = Node::alone(&[]);
     node.write("a", "1");
     // More than are read at a time.
@@ -62,7 +62,7 @@ fn many_slow_uploads_hold_up_nobody_and_all_arrive() {
 }
 
 #[test]
-fn heads_and_bodies_that_come_a_byte_a_second_hold_up_nobody() {
+fn heads_and_bodies_sent_at_a_byte_a_second_block_nobody() {
     let node = Node::alone(&[]);
     // What is said at once, and what comes in trickles. Of the bodies that are too long to be read
     // ahead there are fewer than are read at a time: others' shall be read too.
@@ -112,7 +112,7 @@ fn heads_and_bodies_that_come_a_byte_a_second_hold_up_nobody() {
 }
 
 #[test]
-fn clients_that_send_half_a_request_hold_up_nobody() {
+fn half_sent_requests_block_nobody() {
     let node = Node::alone(&[]);
     let mut idle: Vec<Client> = (0..50).map(|_| node.client()).collect();
     for (index, client) in idle.iter_mut().enumerate() {
@@ -126,7 +126,7 @@ fn clients_that_send_half_a_request_hold_up_nobody() {
 }
 
 #[test]
-fn clients_that_do_not_read_their_answers_hold_up_nobody() {
+fn clients_that_do_not_read_their_responses_block_nobody() {
     let node = Node::alone(&[]);
     node.write("big", vec![b'x'; MIB]);
     let mut stuck = Vec::new();
@@ -148,7 +148,7 @@ fn clients_that_do_not_read_their_answers_hold_up_nobody() {
 
 #[test]
 #[ignore = "takes the 30 s of an upload; run by test.sh in release"]
-fn a_body_that_takes_too_long_is_refused() {
+fn an_upload_that_takes_too_long_is_refused() {
     let node = Node::alone(&[]);
     let mut bodies: Vec<Client> = (0..2).map(|_| node.client()).collect();
     bodies[0].send("PUT /map?k=slow HTTP/1.1\r\nContent-Length: 5000\r\n\r\n");

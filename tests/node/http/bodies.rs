@@ -4,7 +4,7 @@ use crate::support::{KIB, MIB, Node, assert_serves};
 use std::time::{Duration, Instant};
 
 #[test]
-fn chunked_bodies_are_put_together() {
+fn chunked_bodies_are_reassembled() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     let mut put = |key: &str, body: &[u8]| {
@@ -42,7 +42,7 @@ fn chunked_bodies_are_put_together() {
 }
 
 #[test]
-fn what_is_announced_with_expect_is_asked_for_and_then_stored() {
+fn expect_100_continue_is_answered_and_the_body_is_stored() {
     let node = Node::alone(&[]);
     for length in [1, 100, KIB, KIB + 1, 100 * KIB, MIB] {
         let mut client = node.client();
@@ -67,7 +67,7 @@ fn what_is_announced_with_expect_is_asked_for_and_then_stored() {
 }
 
 #[test]
-fn what_is_announced_with_expect_and_not_wanted_is_refused_before_it_is_sent() {
+fn an_unacceptable_body_announced_with_expect_is_refused_before_it_is_sent() {
     let node = Node::alone(&[]);
     for (target, length, status) in [
         ("/map?k=a", MIB + 1, 413),

@@ -32,7 +32,7 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn http_1_0_is_answered_and_closed_unless_asked_otherwise() {
+fn an_http_1_0_connection_is_closed_unless_keep_alive_is_requested() {
     let node = Node::alone(&[]);
     node.write("a", "1");
     let mut client = node.client();
@@ -50,7 +50,7 @@ fn http_1_0_is_answered_and_closed_unless_asked_otherwise() {
 }
 
 #[test]
-fn connection_close_is_said_and_done() {
+fn connection_close_is_confirmed_and_honoured() {
     let node = Node::alone(&[]);
     node.write("a", "1");
     for (method, target, body, status) in [
@@ -68,7 +68,7 @@ fn connection_close_is_said_and_done() {
 }
 
 #[test]
-fn a_client_that_asks_for_an_upgrade_gets_its_answer_and_no_upgrade() {
+fn a_request_for_an_upgrade_gets_a_plain_response() {
     // Java's HttpClient and `curl --http2` send these headers with each first request.
     let node = Node::alone(&[]);
     node.write("old", "value");

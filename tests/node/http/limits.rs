@@ -3,7 +3,7 @@
 use crate::support::{KIB, MIB, Node, assert_refused, map_target};
 
 #[test]
-fn a_value_of_the_greatest_length_is_taken_and_one_byte_more_is_not() {
+fn the_longest_value_is_accepted_and_one_byte_more_is_refused() {
     let node = Node::alone(&[]);
     let value: Vec<u8> = (0..MIB).map(|index| (index % 251) as u8).collect();
     assert_eq!(node.put("big", &value).status, 201);
@@ -22,7 +22,7 @@ fn a_value_of_the_greatest_length_is_taken_and_one_byte_more_is_not() {
 }
 
 #[test]
-fn after_a_value_that_is_too_large_the_connection_serves_on() {
+fn a_connection_survives_a_value_that_is_too_long() {
     let node = Node::alone(&[("MAX_VALUE_BYTES", "10")]);
     let mut client = node.client();
     assert_eq!(client.put("/map?k=a", b"0123456789").status, 201);
@@ -37,7 +37,7 @@ fn after_a_value_that_is_too_large_the_connection_serves_on() {
 }
 
 #[test]
-fn a_key_of_the_greatest_length_is_taken_and_one_byte_more_is_not() {
+fn the_longest_key_is_accepted_and_one_byte_more_is_refused() {
     let node = Node::alone(&[]);
     let longest = "k".repeat(1024);
     assert_eq!(node.put(&longest, "1").status, 201);
@@ -69,7 +69,7 @@ fn a_url_may_be_64_kib_long_and_no_longer() {
 }
 
 #[test]
-fn a_full_store_refuses_and_keeps_what_it_has() {
+fn a_full_store_refuses_writes_and_keeps_its_contents() {
     // Each entry counts 96 bytes beside its key and value.
     let node = Node::alone(&[("MAX_STORE_BYTES", "1KiB")]);
     let mut client = node.client();

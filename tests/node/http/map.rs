@@ -8,7 +8,7 @@ use proptest::test_runner::{Config, RngSeed, TestRunner};
 use std::cell::RefCell;
 
 #[test]
-fn a_put_is_201_for_a_new_key_and_204_for_one_that_is_there_both_without_a_body() {
+fn a_put_returns_201_for_a_new_key_and_204_for_an_existing_one_without_a_body() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     let created = client.put("/map?k=a", b"1");
@@ -29,7 +29,7 @@ fn a_put_is_201_for_a_new_key_and_204_for_one_that_is_there_both_without_a_body(
 }
 
 #[test]
-fn a_get_gives_the_keys_in_the_order_asked_with_duplicates_and_without_the_absent() {
+fn a_get_returns_keys_in_the_order_requested_with_duplicates_and_without_absent_ones() {
     let node = Node::alone(&[]);
     for (key, value) in [("a", "1"), ("b", "2"), ("c", "3")] {
         node.write(key, value);
@@ -51,7 +51,7 @@ fn a_get_gives_the_keys_in_the_order_asked_with_duplicates_and_without_the_absen
 }
 
 #[test]
-fn what_a_get_or_put_lacks_is_said() {
+fn a_get_or_put_with_wrong_parameters_is_refused_with_a_reason() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     assert_refused(&client.get("/map?k=absent"), 404);
@@ -125,7 +125,7 @@ fn bad_percent_encoding_and_bad_utf8_are_refused() {
 }
 
 #[test]
-fn the_key_and_the_value_may_be_empty() {
+fn keys_and_values_may_be_empty() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     assert_eq!(client.put("/map?k=", b"of the empty key").status, 201);
@@ -143,7 +143,7 @@ fn the_key_and_the_value_may_be_empty() {
 }
 
 #[test]
-fn values_come_back_byte_for_byte() {
+fn values_are_returned_byte_for_byte() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     let all_bytes: Vec<u8> = (0..=255).collect();

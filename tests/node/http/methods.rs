@@ -26,7 +26,7 @@ fn head_is_get_without_a_body() {
 }
 
 #[test]
-fn other_methods_are_405_with_allow() {
+fn other_methods_get_405_with_allow() {
     let node = Node::alone(&[]);
     node.write("a", "value");
     let mut client = node.client();
@@ -52,7 +52,7 @@ fn other_methods_are_405_with_allow() {
 }
 
 #[test]
-fn an_unknown_path_is_404() {
+fn an_unknown_path_gets_404() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     for target in [

@@ -3,7 +3,7 @@
 use crate::support::{Cluster, Node, assert_refused};
 
 #[test]
-fn stats_has_the_names_of_k8s_gossipcar_first_and_counts_right() {
+fn stats_begins_with_the_names_of_k8s_gossipcar_and_counts_correctly() {
     let node = Node::alone(&[("MY_POD_NAME", "pod-7"), ("CLUSTER", "shop")]);
     let mut client = node.client();
     let before = node.stats();
@@ -41,7 +41,7 @@ fn stats_has_the_names_of_k8s_gossipcar_first_and_counts_right() {
 }
 
 #[test]
-fn healthz_and_readyz_say_how_it_is() {
+fn healthz_and_readyz_report_the_state_of_the_node() {
     let places = Cluster::places(2);
     let first = places.start(0, &[("READY_TIMEOUT", "1h"), ("SYNC_INTERVAL", "50ms")]);
     let mut client = first.client();
@@ -59,7 +59,7 @@ fn healthz_and_readyz_say_how_it_is() {
 }
 
 #[test]
-fn ready_without_any_peer_once_the_time_is_up() {
+fn a_node_without_peers_is_ready_after_ready_timeout() {
     let node = Cluster::places(2).start(0, &[("READY_TIMEOUT", "300ms")]);
     node.wait_until_ready();
     assert!(node.count("upSecs") < 10);
@@ -103,7 +103,7 @@ fn check_prometheus(text: &str) -> Result<usize, String> {
 }
 
 #[test]
-fn metrics_are_in_the_format_of_prometheus() {
+fn metrics_are_in_the_prometheus_text_format() {
     let node = Node::alone(&[]);
     node.write("a", "1");
     let answer = node.request("GET", "/metrics", &[]);

@@ -33,7 +33,7 @@ fn a_line_of_ten_megabytes_is_refused_and_takes_no_memory() {
 }
 
 #[test]
-fn a_promise_of_sixteen_mebibytes_that_never_comes_takes_no_memory() {
+fn an_announced_value_of_16_mib_that_never_arrives_takes_no_memory() {
     let node = node();
     let before_kib = node.resident_kib();
     let promise = format!("put {:012x}0000-00000001 3 16777216\nkey", clock_ms());
@@ -82,7 +82,7 @@ fn go_on_for_ever(stream: &mut TcpStream, mut next: impl FnMut() -> Vec<u8>) -> 
 }
 
 #[test]
-fn ten_gigabytes_of_records_in_one_turn_are_cut_off_and_take_no_memory() {
+fn an_endless_turn_is_disconnected_and_takes_no_memory() {
     let node = node();
     let before_kib = node.resident_kib();
     let threads = node.threads();
@@ -114,7 +114,7 @@ fn ten_gigabytes_of_records_in_one_turn_are_cut_off_and_take_no_memory() {
 }
 
 #[test]
-fn ten_gigabytes_without_a_line_feed_are_cut_off_after_the_first_few() {
+fn an_endless_line_is_disconnected_after_its_first_kilobytes() {
     let node = node();
     let before_kib = node.resident_kib();
     let (_, most_kib) = node.peaks_while(|| {

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 
 #[test]
-fn what_is_not_the_protocol_is_refused_and_changes_nothing() {
+fn bad_grammar_is_refused_and_changes_nothing() {
     let node = node();
     node.write("ours", "value");
     let greeting = hello("default", "00000001");
@@ -77,7 +77,7 @@ fn what_is_not_the_protocol_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn counts_and_lengths_that_lie_are_refused_or_do_no_harm() {
+fn false_counts_and_lengths_are_refused_or_harmless() {
     let node = node();
     node.write("ours", "value");
     let before = node.stats()["digest"].clone();

@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 #[test]
-fn who_says_nothing_loses_the_connection_after_a_second() {
+fn a_silent_initiator_is_disconnected_after_a_second() {
     let node = node();
     let began = Instant::now();
     let mut stream = call(&node);
@@ -17,7 +17,7 @@ fn who_says_nothing_loses_the_connection_after_a_second() {
 }
 
 #[test]
-fn who_connects_and_closes_without_a_word_is_not_worth_one() {
+fn connections_closed_without_a_byte_are_neither_counted_nor_logged() {
     let node = node();
     for half in [true, false] {
         for _ in 0..50 {
@@ -41,7 +41,7 @@ fn who_connects_and_closes_without_a_word_is_not_worth_one() {
 }
 
 #[test]
-fn a_hundred_callers_at_once_are_told_to_come_back_and_gossip_goes_on() {
+fn a_hundred_initiators_at_once_are_refused_as_busy_and_gossip_goes_on() {
     let node = node();
     let before_kib = node.resident_kib();
     let began = Instant::now();
@@ -81,7 +81,7 @@ fn a_cluster_converges_while_its_peer_ports_are_crowded() {
 }
 
 #[test]
-fn hundreds_of_callers_that_never_speak_take_few_threads_and_lines_of_log() {
+fn hundreds_of_silent_initiators_take_few_threads_and_log_lines() {
     let node = node();
     let before_kib = node.resident_kib();
     let threads = node.threads();
@@ -117,7 +117,7 @@ fn hundreds_of_callers_that_never_speak_take_few_threads_and_lines_of_log() {
 }
 
 #[test]
-fn callers_that_never_close_hold_nothing() {
+fn initiators_that_never_close_hold_no_resources() {
     let node = node();
     let threads = node.threads();
     let descriptors = node.descriptors();

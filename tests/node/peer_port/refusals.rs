@@ -5,7 +5,7 @@ use crate::support::{Cluster, eventually, same};
 use std::io::{Read, Write};
 
 #[test]
-fn a_peer_that_agrees_is_answered_in_one_line() {
+fn a_peer_with_an_equal_store_is_answered_in_one_line() {
     let node = node();
     let id = node.stats()["node"].clone();
     // Before it answers, a node that has not met anyone yet says so.
@@ -21,7 +21,7 @@ fn a_peer_that_agrees_is_answered_in_one_line() {
 }
 
 #[test]
-fn another_cluster_is_refused_and_nothing_of_it_is_kept() {
+fn another_cluster_is_refused_and_nothing_from_it_is_kept() {
     let node = node();
     node.write("ours", "secret");
     let record = format!("put {:012x}0000-00000001 1 1\nkv\n", clock_ms());
@@ -82,7 +82,7 @@ fn another_protocol_version_is_refused_as_such() {
 }
 
 #[test]
-fn a_call_from_itself_is_refused_as_such() {
+fn an_exchange_with_itself_is_refused_as_such() {
     let node = node();
     let id = node.stats()["node"].clone();
     assert_eq!(say(&node, hello("default", &id)), "refuse self\n");

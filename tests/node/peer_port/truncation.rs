@@ -9,7 +9,7 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_exchange_that_is_cut_off_changes_nothing_it_had_not_said() {
+fn a_truncated_exchange_stores_complete_records_only() {
     let node = node();
     let whole = visit("key", "value");
     let is_said = whole.find("value\n").map(|start| start + "value\n".len());
@@ -27,7 +27,7 @@ fn a_exchange_that_is_cut_off_changes_nothing_it_had_not_said() {
 }
 
 #[test]
-fn half_closed_exchanges_are_broken_ones_and_end_at_once() {
+fn half_closed_exchanges_count_as_broken_and_end_at_once() {
     let node = node();
     let version = format!("{:012x}0000-00000001", clock_ms());
     let greeting = hello("default", "00000001");
@@ -61,7 +61,7 @@ fn half_closed_exchanges_are_broken_ones_and_end_at_once() {
 }
 
 #[test]
-fn a_hello_that_comes_byte_by_byte_is_answered() {
+fn a_hello_sent_byte_by_byte_is_answered() {
     let node = node();
     let mut stream = call(&node);
     for byte in (hello("default", "00000001") + "\n").bytes() {
@@ -80,7 +80,7 @@ fn a_hello_that_comes_byte_by_byte_is_answered() {
 
 #[test]
 #[ignore = "takes the 30 s of an exchange; run by test.sh in release"]
-fn exchanges_that_trickle_are_cut_off_when_their_time_is_up() {
+fn trickling_exchanges_are_disconnected_at_their_deadline() {
     let node = node();
     let version = format!("{:012x}0000-00000001", clock_ms());
     let greeting = hello("default", "00000001");
