@@ -12,6 +12,8 @@ mod digest;
 
 mod wire_budget;
 
+mod scheduler;
+
 mod simulator;
 
 mod simulation;
