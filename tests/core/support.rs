@@ -33,7 +33,7 @@ pub fn member() -> Identity {
 }
 
 /// A member that has had no peer since `ms`.
-pub fn cut_off_since(ms: u64) -> Identity {
+pub fn isolated_member(ms: u64) -> Identity {
     Identity { isolated_since_ms: Some(ms), ..member() }
 }
 
@@ -101,7 +101,7 @@ pub fn freshest(all: impl IntoIterator<Item = Contents>) -> Contents {
 }
 
 /// Computes all that a store derives from its entries once more, and compares.
-pub fn assert_in_step(store: &Store) {
+pub fn assert_consistent(store: &Store) {
     let contents = contents(store);
     let mut root = Digest::default();
     let mut bytes = 0;

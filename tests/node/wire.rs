@@ -3,7 +3,7 @@
 #[path = "../core/support.rs"]
 mod core_support;
 
-use crate::support::{addresses, eventually, free_port};
+use crate::support::{eventually, free_port, fresh_ips};
 use gossip_sidecar::Message;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -31,7 +31,7 @@ impl Proxy {
         let kept = tapes.clone();
         std::thread::spawn(move || {
             for (index, initiator) in listener.incoming().flatten().enumerate() {
-                let responder = TcpStream::connect(node).expect("the node answers");
+                let responder = TcpStream::connect(node).expect("the node responds");
                 kept.lock().expect("nobody panics under it").push(Tape::default());
                 let ways = [(&initiator, &responder, true), (&responder, &initiator, false)];
                 for (from, to, is_initiator) in ways {
@@ -82,7 +82,7 @@ fn messages(mut bytes: &[u8]) -> Vec<Message> {
 #[test]
 fn the_bytes_on_the_wire_are_those_the_core_counts() {
     const KEYS: usize = 300;
-    let ips = addresses(3);
+    let ips = fresh_ips(3);
     let ip_addresses = ips.clone().into_iter().map(Into::into).collect::<Vec<_>>();
     let (http, peer) = (free_port(&ip_addresses), free_port(&ip_addresses));
     let place = |index: usize| ((ips[index], http).into(), (ips[index], peer).into());

@@ -2,7 +2,7 @@
 
 use super::{any_learned, any_step, hello, store_that_learned, turn, written};
 use crate::support::{
-    WALL_MS, assert_in_step, contents, exchange, exchange_with, fixed_seed, freshest, keys_in,
+    WALL_MS, assert_consistent, contents, exchange, exchange_with, fixed_seed, freshest, keys_in,
     member, store, store_with, values,
 };
 use gossip_sidecar::{
@@ -28,8 +28,8 @@ proptest! {
         prop_assert!(outcome.initiator.complete && outcome.responder.complete);
         prop_assert_eq!(&contents(&initiator), &best);
         prop_assert_eq!(&contents(&responder), &best);
-        assert_in_step(&initiator);
-        assert_in_step(&responder);
+        assert_consistent(&initiator);
+        assert_consistent(&responder);
         // Nothing travels for nothing; but what the recent-update list brings, the walk may bring again.
         let recent = initiator_recent as u64;
         prop_assert!((0..=recent).contains(&(outcome.initiator.sent - outcome.responder.taken)));
@@ -69,8 +69,8 @@ proptest! {
             },
         );
         prop_assert!(outcome.over);
-        assert_in_step(&initiator);
-        assert_in_step(&responder);
+        assert_consistent(&initiator);
+        assert_consistent(&responder);
         // All that was there before it started has come across.
         let best = freshest(seen[..2].to_vec());
         for store in [&initiator, &responder] {
@@ -112,8 +112,8 @@ proptest! {
                 },
             );
             prop_assert!(!cut.initiator.complete || cut.messages == cut_after);
-            assert_in_step(&initiator);
-            assert_in_step(&responder);
+            assert_consistent(&initiator);
+            assert_consistent(&responder);
             let left = [contents(&initiator), contents(&responder)];
             prop_assert_eq!(freshest(left), best.clone(), "cut after {} messages", cut_after);
             let next = exchange(&mut initiator, &mut responder, WALL_MS + 1);

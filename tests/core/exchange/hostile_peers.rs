@@ -2,7 +2,7 @@
 
 use super::{any_learned, hello, keys, store_that_learned, turn};
 use crate::support::{
-    WALL_MS, assert_in_step, call, contents, exchange, fixed_seed, freshest, member, tombstone,
+    WALL_MS, assert_consistent, call, contents, exchange, fixed_seed, freshest, member, tombstone,
     value,
 };
 use gossip_sidecar::{
@@ -68,7 +68,7 @@ fn any_message() -> impl Strategy<Value = Message> {
 /// Takes in a message and answers if it is time to; `None` when it is over, one way or another.
 ///
 /// Whatever comes in, the store changes only by a record with a greater version.
-fn hear(side: &mut Exchange, ours: &mut Store, message: Message) -> Option<()> {
+fn receive_and_check(side: &mut Exchange, ours: &mut Store, message: Message) -> Option<()> {
     let before = contents(ours);
     let expected = match &message {
         Message::Record(Record { key, entry }) => {
@@ -102,7 +102,7 @@ proptest! {
         let mut responder = Exchange::respond(member());
         let greeting = greeted.then(|| hello(2));
         for message in greeting.into_iter().chain(messages.clone()) {
-            if hear(&mut responder, &mut ours, message).is_none() {
+            if receive_and_check(&mut responder, &mut ours, message).is_none() {
                 break;
             }
         }
@@ -110,11 +110,11 @@ proptest! {
         let mut initiator = call(member(), &ours, WALL_MS);
         turn(&mut initiator, &mut ours);
         for message in messages {
-            if hear(&mut initiator, &mut ours, message).is_none() {
+            if receive_and_check(&mut initiator, &mut ours, message).is_none() {
                 break;
             }
         }
-        assert_in_step(&ours);
+        assert_consistent(&ours);
     }
 
     #[test]
@@ -145,21 +145,21 @@ proptest! {
         let mut responder = Exchange::respond(member());
         let mut input = &said_by_initiator[..];
         while let Ok(message) = Message::read(&mut input) {
-            if hear(&mut responder, &mut store, message).is_none() {
+            if receive_and_check(&mut responder, &mut store, message).is_none() {
                 break;
             }
         }
-        assert_in_step(&store);
+        assert_consistent(&store);
 
         let mut store = store_that_learned(1, &ours);
         let mut initiator = call(member(), &store, WALL_MS);
         turn(&mut initiator, &mut store);
         let mut input = &said_by_responder[..];
         while let Ok(message) = Message::read(&mut input) {
-            if hear(&mut initiator, &mut store, message).is_none() {
+            if receive_and_check(&mut initiator, &mut store, message).is_none() {
                 break;
             }
         }
-        assert_in_step(&store);
+        assert_consistent(&store);
     }
 }

@@ -2,8 +2,8 @@
 
 use super::{any_learned, any_step, hello, store_that_learned};
 use crate::support::{
-    Contents, WALL_MS, assert_in_step, contents, cut_off_since, exchange_as, exchange_with,
-    fixed_seed, freshest, keys_in, member, store, store_with, tombstone, value, values,
+    Contents, WALL_MS, assert_consistent, contents, exchange_as, exchange_with, fixed_seed,
+    freshest, isolated_member, keys_in, member, store, store_with, tombstone, value, values,
 };
 use gossip_sidecar::{Exchange, Identity, Message, Next, Prefix, Record, Version, key_hash};
 use proptest::collection::vec;
@@ -23,7 +23,7 @@ fn since(key: &str) -> Record {
 
 /// Lets two nodes talk, with either of them as the initiator and with more and more entries in common,
 /// so that what is lacking shows in lists, in rows, and among the recent updates; gives what each then has.
-fn meetings(
+fn assert_after_exchanges(
     ours: &[Record],
     our_cut: Option<u64>,
     theirs: &[Record],
@@ -51,8 +51,8 @@ fn meetings(
                     false => exchange_as(them, us, WALL_MS),
                 };
                 assert!(outcome.initiator.complete && outcome.responder.complete);
-                assert_in_step(&we);
-                assert_in_step(&they);
+                assert_consistent(&we);
+                assert_consistent(&they);
                 check(&contents(&we), &contents(&they));
                 let context = format!("{common} in common, we call: {we_call}, recent: {lately}");
                 assert_eq!(contents(&we), contents(&they), "{context}");
@@ -68,7 +68,7 @@ fn an_isolated_node_purges_what_was_deleted_meanwhile() {
     ours.extend([before("lone"), tombstone("dead", before("dead").entry.version)]);
     ours.extend([since("kept"), since(&crowd[3])]);
     let theirs = [before("theirs"), since("their news")];
-    meetings(&ours, Some(ISOLATED_MS), &theirs, None, |we, they| {
+    assert_after_exchanges(&ours, Some(ISOLATED_MS), &theirs, None, |we, they| {
         for has in [we, they] {
             for gone in crowd.iter().map(String::as_str).chain(["lone", "dead"]) {
                 assert_eq!(has.contains_key(gone), gone == crowd[3], "{gone}");
@@ -84,7 +84,7 @@ fn an_isolated_node_purges_what_was_deleted_meanwhile() {
 fn a_key_that_the_peer_has_in_another_version_is_not_purged() {
     let older = value("key", Version::new(ISOLATED_MS - 9, 0, 8), b"older");
     for (ours, theirs) in [(before("key"), older.clone()), (older, before("key"))] {
-        meetings(&[ours], Some(ISOLATED_MS), &[theirs], None, |we, they| {
+        assert_after_exchanges(&[ours], Some(ISOLATED_MS), &[theirs], None, |we, they| {
             assert_eq!(we["key"], before("key").entry);
             assert_eq!(they["key"], before("key").entry);
         });
@@ -94,7 +94,7 @@ fn a_key_that_the_peer_has_in_another_version_is_not_purged() {
 #[test]
 fn two_isolated_nodes_lose_nothing() {
     for their_cut in [ISOLATED_MS - 1, ISOLATED_MS, WALL_MS, 0] {
-        meetings(
+        assert_after_exchanges(
             &[before("a"), since("b")],
             Some(ISOLATED_MS),
             &[before("c"), since("d")],
@@ -114,7 +114,7 @@ fn a_newcomer_loses_nothing_and_makes_nobody_lose_anything() {
     for their_cut in [None, Some(0), Some(ISOLATED_MS)] {
         for ours in [vec![], vec![before("ours"), since("our news")]] {
             let theirs = [before("theirs"), since("their news")];
-            meetings(&ours, Some(0), &theirs, their_cut, |we, they| {
+            assert_after_exchanges(&ours, Some(0), &theirs, their_cut, |we, they| {
                 for record in ours.iter().chain(&theirs) {
                     assert_eq!(we[&record.key], record.entry);
                     assert_eq!(they[&record.key], record.entry);
@@ -126,7 +126,7 @@ fn a_newcomer_loses_nothing_and_makes_nobody_lose_anything() {
 
 #[test]
 fn nodes_that_were_never_isolated_purge_nothing() {
-    meetings(&[before("ours")], None, &[before("theirs")], None, |we, they| {
+    assert_after_exchanges(&[before("ours")], None, &[before("theirs")], None, |we, they| {
         assert!(we.contains_key("ours") && they.contains_key("ours"));
         assert!(we.contains_key("theirs") && they.contains_key("theirs"));
     });
@@ -147,7 +147,7 @@ fn a_peer_that_started_after_the_isolation_cannot_make_us_purge() {
         for left_calls in [true, false] {
             let mut left = store_with(1, &values("old", 300));
             let mut fresh = store_with(2, &[since("new")]);
-            let ours = (&mut left, cut_off_since(ISOLATED_MS));
+            let ours = (&mut left, isolated_member(ISOLATED_MS));
             let theirs = (&mut fresh, newer.clone());
             let outcome = match left_calls {
                 true => exchange_as(ours, theirs, WALL_MS),
@@ -163,7 +163,7 @@ fn a_peer_that_started_after_the_isolation_cannot_make_us_purge() {
             );
         }
         let mut left = store_with(1, &[before("old")]);
-        let mut responder = Exchange::respond(cut_off_since(ISOLATED_MS));
+        let mut responder = Exchange::respond(isolated_member(ISOLATED_MS));
         for message in [
             hello(2),
             Message::CompleteSince(complete_since_ms),
@@ -184,14 +184,14 @@ fn complete_since_is_inherited_from_the_peer() {
         (outcome.initiator.complete_since_ms, outcome.responder.complete_since_ms)
     };
     let old = Identity { complete_since_ms: 5, ..member() };
-    let newcomer = Identity { complete_since_ms: WALL_MS - 1, ..cut_off_since(0) };
+    let newcomer = Identity { complete_since_ms: WALL_MS - 1, ..isolated_member(0) };
     assert_eq!(met(newcomer.clone(), old.clone()), (5, 5));
     assert_eq!(met(old.clone(), newcomer.clone()), (5, 5));
     // Of two that were isolated neither can say what there was meanwhile.
-    assert_eq!(met(newcomer, cut_off_since(ISOLATED_MS)), (WALL_MS, WALL_MS));
+    assert_eq!(met(newcomer, isolated_member(ISOLATED_MS)), (WALL_MS, WALL_MS));
     assert_eq!(met(member(), old.clone()), (0, 5));
     // Where the one that was there has no turn to say so, nothing is claimed.
-    let newcomer = Identity { complete_since_ms: WALL_MS - 1, ..cut_off_since(0) };
+    let newcomer = Identity { complete_since_ms: WALL_MS - 1, ..isolated_member(0) };
     let (mut ours, mut theirs) = (store(1), store(2));
     let outcome = exchange_as((&mut ours, old), (&mut theirs, newcomer), WALL_MS);
     assert_eq!(
@@ -203,7 +203,7 @@ fn complete_since_is_inherited_from_the_peer() {
 #[test]
 fn a_write_made_while_isolated_is_kept_whatever_the_peer_says() {
     let mut ours = store_with(1, &[before("old"), since("new")]);
-    let mut responder = Exchange::respond(cut_off_since(ISOLATED_MS));
+    let mut responder = Exchange::respond(isolated_member(ISOLATED_MS));
     let mut gone = vec![key_hash("old"), key_hash("new")];
     gone.sort_unstable();
     for message in [hello(2), Message::CompleteSince(ISOLATED_MS), Message::Purged(gone)] {
@@ -214,7 +214,7 @@ fn a_write_made_while_isolated_is_kept_whatever_the_peer_says() {
         (None, Some(&b"since the isolation"[..]))
     );
     assert_eq!(responder.summary().purged, 1);
-    assert_in_step(&ours);
+    assert_consistent(&ours);
 }
 
 proptest! {
@@ -234,7 +234,7 @@ proptest! {
             .filter(|(key, entry)| entry.version.ms() >= isolated_since_ms || theirs.contains_key(key))
             .collect();
         let best = freshest([kept, theirs]);
-        let us = (&mut we, cut_off_since(isolated_since_ms));
+        let us = (&mut we, isolated_member(isolated_since_ms));
         let them = (&mut they, member());
         match we_call {
             true => exchange_as(us, them, WALL_MS),
@@ -242,7 +242,7 @@ proptest! {
         };
         prop_assert_eq!(&contents(&we), &best);
         prop_assert_eq!(&contents(&they), &best);
-        assert_in_step(&we);
+        assert_consistent(&we);
     }
 }
 
@@ -260,8 +260,8 @@ proptest! {
         let mut seen = [vec![contents(&initiator)], vec![contents(&responder)]];
         let mut steps = steps.iter();
         let [initiator_is, responder_is] = match isolated_calls {
-            true => [cut_off_since(isolated_since_ms), member()],
-            false => [member(), cut_off_since(isolated_since_ms)],
+            true => [isolated_member(isolated_since_ms), member()],
+            false => [member(), isolated_member(isolated_since_ms)],
         };
         exchange_with(
             (&mut initiator, initiator_is),
@@ -276,8 +276,8 @@ proptest! {
                 ControlFlow::Continue(())
             },
         );
-        assert_in_step(&initiator);
-        assert_in_step(&responder);
+        assert_consistent(&initiator);
+        assert_consistent(&responder);
         // Whatever the one that was not cut off ever had, and the other since the isolation, is kept.
         let [mut cut_off, mut other] = seen.map(freshest);
         if !isolated_calls {

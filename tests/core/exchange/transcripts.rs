@@ -2,7 +2,7 @@
 
 use super::written;
 use crate::support::{
-    Outcome, WALL_MS, cut_off_since, exchange, exchange_as, member, store_with, tombstone, value,
+    Outcome, WALL_MS, exchange, exchange_as, isolated_member, member, store_with, tombstone, value,
     values,
 };
 use gossip_sidecar::{Record, Store, Version};
@@ -43,7 +43,7 @@ fn one_key_each_way_matches_its_transcript() {
 #[test]
 fn the_exchange_of_a_newcomer_matches_its_transcript() {
     let (mut alice, mut bob) = alice_and_bob(&[], &values("key", 4));
-    let newcomer = (&mut alice, cut_off_since(0));
+    let newcomer = (&mut alice, isolated_member(0));
     assert_golden("newcomer", &exchange_as(newcomer, (&mut bob, member()), WALL_MS));
 }
 

@@ -2,7 +2,7 @@
 
 use super::{hello, turn};
 use crate::support::{
-    WALL_MS, assert_in_step, call, contents, exchange, freshest, member, store_with, values,
+    WALL_MS, assert_consistent, call, contents, exchange, freshest, member, store_with, values,
 };
 use gossip_sidecar::{Entry, Exchange, FULL_TURN_BYTES, MAX_TURNS, Message, Next, Record, Refusal};
 
@@ -39,8 +39,8 @@ fn records_that_do_not_fit_a_turn_follow_in_the_next_exchange() {
             let longest = outcome.turns.iter().map(Vec::len).max().unwrap();
             let one_record = best.values().map(|entry| entry.value().unwrap().len()).max().unwrap();
             assert!(longest <= FULL_TURN_BYTES + one_record + 200, "{who}: {longest} bytes");
-            assert_in_step(&initiator);
-            assert_in_step(&responder);
+            assert_consistent(&initiator);
+            assert_consistent(&responder);
             assert_eq!(outcome.initiator.complete, outcome.responder.complete, "{who}");
             assert_eq!(outcome.initiator.complete, outcome.rests == 0, "{who}");
             if outcome.initiator.complete {

@@ -67,7 +67,7 @@ fn nothing_is_lost_when_every_node_is_isolated() {
         simulator.set_writing(true);
         simulator.run_for(2 * SECOND_US);
         simulator.fail_look_ups(true);
-        simulator.scatter();
+        simulator.partition_all();
         simulator.run_for(30 * SECOND_US);
         simulator.set_writing(false);
         let expected = simulator.expected();

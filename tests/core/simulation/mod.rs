@@ -17,7 +17,7 @@ const TEN_YEARS_MS: i64 = 10 * 365 * 24 * 60 * MINUTE_MS;
 /// had, lets all expire that is to, and demands that all show the same.
 fn settle(simulator: &mut Simulator, within_us: u64) {
     simulator.set_writing(false);
-    simulator.calm();
+    simulator.end_faults();
     simulator.check_stores();
     let expected = simulator.expected();
     assert!(simulator.run_until_equal(within_us), "no agreement: {:?}", simulator.counters);

@@ -91,11 +91,11 @@ fn small_cluster(seed: u64, tally: &mut BTreeMap<&'static str, u64>) {
     for _ in 0..5 {
         simulator.run_for(2 * SECOND_US);
         simulator.check_stores();
-        let is_mad = matches!(clocks, Clocks::Ahead | Clocks::Behind);
+        let is_absurd = matches!(clocks, Clocks::Ahead | Clocks::Behind);
         let counters = &simulator.counters;
-        assert!(is_mad || counters.tombstones_purged == 0, "purged within a day");
+        assert!(is_absurd || counters.tombstones_purged == 0, "purged within a day");
         let expired = counters.expired + counters.expired_on_the_way;
-        assert!(is_mad || !lasts_long || expired == 0, "what lasts for hours is gone");
+        assert!(is_absurd || !lasts_long || expired == 0, "what lasts for hours is gone");
     }
     settle(&mut simulator, 180 * SECOND_US);
     let counters = &simulator.counters;

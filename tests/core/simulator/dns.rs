@@ -1,6 +1,6 @@
 //! The name server, and what the resolver thread of each node makes of it.
 
-use super::node::Told;
+use super::node::Notice;
 use super::{Event, Simulator, View};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
@@ -31,7 +31,7 @@ impl Simulator {
             let own = self.settings.knows_own_address.then_some(node as u32);
             let peers: Vec<u32> =
                 answer.iter().copied().filter(|&peer| Some(peer) != own).collect();
-            self.tell(node, Told::Peers(peers));
+            self.notify(node, Notice::Peers(peers));
         }
         let has_answered = self.nodes[node].seen_listing > 0;
         let interval_us = self.settings.interval_ms * 1000;

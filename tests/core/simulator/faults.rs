@@ -15,7 +15,7 @@ pub struct Chaos {
 
 impl Simulator {
     /// The next random fault.
-    pub(super) fn inject(&mut self) {
+    pub(super) fn inject_fault(&mut self) {
         let Some(chaos) = self.settings.chaos.clone() else { return };
         self.schedule(chaos.every_us, Event::Fault);
         let live: Vec<usize> = self.live().collect();
@@ -56,7 +56,7 @@ impl Simulator {
     }
 
     /// Ends all faults, and waits until those that are down have started again.
-    pub fn calm(&mut self) {
+    pub fn end_faults(&mut self) {
         self.settings.chaos = None;
         self.settings.fail = 0.0;
         self.look_ups_fail = false;
@@ -119,7 +119,7 @@ impl Simulator {
     }
 
     /// No node can call any other.
-    pub fn scatter(&mut self) {
+    pub fn partition_all(&mut self) {
         let all = vec![true; self.nodes.len()];
         self.counters.partitions += 1;
         self.partitions.push(Partition { from: all.clone(), to: all });

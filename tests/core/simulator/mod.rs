@@ -142,7 +142,7 @@ impl Simulator {
             self.now_us = at_us;
             self.trace.write_u64(at_us);
             self.trace.write_u64(sequence);
-            self.happen(event);
+            self.dispatch(event);
         }
         self.now_us = end_us;
     }
@@ -172,7 +172,7 @@ impl Simulator {
         (0..self.nodes.len()).filter(|&node| self.nodes[node].is_up)
     }
 
-    fn happen(&mut self, event: Event) {
+    fn dispatch(&mut self, event: Event) {
         self.trace_event(&event);
         match event {
             Event::Wake { node, wait } => {
@@ -188,7 +188,7 @@ impl Simulator {
             Event::Broken { id, side } => self.broken(id, side),
             Event::Start { node } => self.start(node),
             Event::Write => self.write_somewhere(),
-            Event::Fault => self.inject(),
+            Event::Fault => self.inject_fault(),
         }
     }
 

@@ -25,7 +25,7 @@ impl Wall {
 
 /// What a node's gossip thread is told by the other threads.
 #[derive(Debug)]
-pub(super) enum Told {
+pub(super) enum Notice {
     /// There was a write here.
     Wrote,
     /// An exchange has brought news, or a part of a relay tree, or both.
@@ -69,7 +69,7 @@ pub struct Node {
     /// Since when it has known all that its cluster had, by the clock that said so.
     pub(super) complete_since_ms: u64,
     /// What the gossip thread has still to be told.
-    pub(super) inbox: VecDeque<Told>,
+    pub(super) inbox: VecDeque<Notice>,
     /// Whether the inbox holds word of a write.
     pub(super) wrote: bool,
     /// The call under way: there is one at a time.
@@ -125,29 +125,29 @@ impl Node {
         (now_us - self.started_us) / 1000
     }
 
-    fn take_note(&mut self, told: Told, now_us: u64) {
+    fn handle_notice(&mut self, told: Notice, now_us: u64) {
         let now_ms = self.now_ms(now_us);
         match told {
-            Told::Wrote => {
+            Notice::Wrote => {
                 self.wrote = false;
                 self.scheduler.wrote(now_ms);
             }
-            Told::Learned { is_news, subtree } => {
+            Notice::Learned { is_news, subtree } => {
                 if is_news {
                     self.scheduler.learned(subtree, now_ms);
                 } else {
                     subtree.into_iter().for_each(|subtree| self.scheduler.take_over(subtree));
                 }
             }
-            Told::Peers(peers) => self.scheduler.set_peers(peers, now_ms),
-            Told::AdvertiseAddress(own) => self.scheduler.set_advertise_address(own),
+            Notice::Peers(peers) => self.scheduler.set_peers(peers, now_ms),
+            Notice::AdvertiseAddress(own) => self.scheduler.set_advertise_address(own),
         }
     }
 }
 
 impl Simulator {
     /// Puts a word into a node's inbox, and wakes its gossip thread unless that makes a call.
-    pub(super) fn tell(&mut self, node: usize, told: Told) {
+    pub(super) fn notify(&mut self, node: usize, told: Notice) {
         self.nodes[node].inbox.push_back(told);
         if self.nodes[node].calling.is_none() {
             self.run_gossip(node);
@@ -160,7 +160,7 @@ impl Simulator {
         loop {
             let it = &mut self.nodes[node];
             if let Some(told) = it.inbox.pop_front() {
-                it.take_note(told, now_us);
+                it.handle_notice(told, now_us);
             }
             let purged = it.store.purge_expired(it.wall.ms(now_us));
             if purged > 0 {
@@ -209,7 +209,7 @@ impl Simulator {
         let it = &mut self.nodes[node];
         if self.settings.eager && (summary.taken > 0 || summary.subtree.is_some()) {
             let is_news = summary.taken > 0;
-            it.inbox.push_back(Told::Learned { is_news, subtree: summary.subtree });
+            it.inbox.push_back(Notice::Learned { is_news, subtree: summary.subtree });
         }
         if summary.complete {
             it.last_exchange_ms = Some(summary.began_ms.max(1));

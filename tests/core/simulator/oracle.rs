@@ -7,7 +7,7 @@ use gossip_sidecar::{Entry, MAX_PURGED_AT_ONCE, Record, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A clock that is off by more is mad: nobody means a value to expire at such a time.
-const SANE_MS: u64 = 12 * 3_600_000;
+const PLAUSIBLE_MS: u64 = 12 * 3_600_000;
 
 /// What was written to a key, by version, as all nodes should have it.
 type Versions = BTreeMap<Version, Entry>;
@@ -64,9 +64,9 @@ impl Oracle {
     }
 
     /// Whether this was written by a clock so mad that it never expires in this world.
-    fn is_mad(&self, key: &str, version: Version, world_ms: u64) -> bool {
+    fn is_absurd(&self, key: &str, version: Version, world_ms: u64) -> bool {
         let expires_ms = self.written(key, version).and_then(Entry::expires_ms);
-        expires_ms.is_some_and(|expires_ms| expires_ms > world_ms + SANE_MS)
+        expires_ms.is_some_and(|expires_ms| expires_ms > world_ms + PLAUSIBLE_MS)
     }
 }
 
@@ -189,9 +189,9 @@ impl Simulator {
     pub fn expire_all(&mut self) {
         let world_ms = BEGIN_MS + self.now_us / 1000;
         let entries = self.oracle.written.values().flat_map(BTreeMap::values);
-        let is_sane = |ms: &u64| ms.abs_diff(world_ms) <= SANE_MS;
-        let last_ms = entries.filter_map(Entry::expires_ms).filter(is_sane).max();
-        let walls = self.live().map(|node| self.wall_ms(node)).filter(is_sane);
+        let is_plausible = |ms: &u64| ms.abs_diff(world_ms) <= PLAUSIBLE_MS;
+        let last_ms = entries.filter_map(Entry::expires_ms).filter(is_plausible).max();
+        let walls = self.live().map(|node| self.wall_ms(node)).filter(is_plausible);
         let (Some(last_ms), Some(slowest_ms)) = (last_ms, walls.min()) else { return };
         let by_ms = (last_ms + 1).saturating_sub(slowest_ms) as i64;
         self.nodes.iter_mut().for_each(|node| node.wall.ahead_ms += by_ms);
@@ -210,8 +210,8 @@ impl Simulator {
                 let entry = it.store.entry(key);
                 let has_expired = held.is_value && entry.is_some_and(|e| e.expires_ms().is_some());
                 let differs = first.and_then(|first| first.get(key)) != Some(held);
-                let is_mad = || self.oracle.is_mad(key, held.version, world_ms);
-                if (has_expired || differs) && !is_mad() {
+                let is_absurd = || self.oracle.is_absurd(key, held.version, world_ms);
+                if (has_expired || differs) && !is_absurd() {
                     unsettled.insert(&**key);
                 }
             }

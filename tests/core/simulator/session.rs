@@ -1,6 +1,6 @@
 //! A call and its exchange: turns of real bytes, and all that can happen to them.
 
-use super::node::Told;
+use super::node::Notice;
 use super::{CONNECT_TIMEOUT_US, Event, Simulator};
 use gossip_sidecar::{Exchange, Message, Next, Outcome, Refusal, Subtree};
 
@@ -135,7 +135,7 @@ impl Simulator {
     fn speak(&mut self, id: u64, side: Side) {
         let Some((node, mut exchange)) = self.take_exchange(id, side) else { return };
         let turn = loop {
-            self.may_write(node);
+            self.maybe_write(node);
             let purged = exchange.summary().purged;
             let turn = exchange.reply(&mut self.nodes[node].store);
             self.note_purged(node, exchange.summary().purged - purged);
@@ -150,7 +150,7 @@ impl Simulator {
             self.record_exchange(node, &summary);
             if !self.nodes[node].has_advertise_address {
                 self.nodes[node].has_advertise_address = true;
-                self.nodes[node].inbox.push_back(Told::AdvertiseAddress(node as u32));
+                self.nodes[node].inbox.push_back(Notice::AdvertiseAddress(node as u32));
             }
             if self.nodes[node].calling.is_none() && !self.nodes[node].inbox.is_empty() {
                 self.run_gossip(node);
@@ -173,7 +173,7 @@ impl Simulator {
         let [initiator, responder] = session.parties.each_ref().map(|party| party.node);
         if self.is_blocked(initiator, responder) {
             self.counters.broken_by_partition += 1;
-            return self.wait_in_vain(id);
+            return self.time_out(id);
         }
         if breaks {
             let through = self.rng.usize(..bytes.len());
@@ -190,14 +190,14 @@ impl Simulator {
         let is_reset = breaks && !silently;
         self.schedule(after_us, Event::Arrive { id, to, bytes, is_reset });
         if breaks && silently {
-            self.wait_in_vain(id);
+            self.time_out(id);
         } else if breaks {
             self.schedule(after_us, Event::Broken { id, side: from });
         }
     }
 
     /// Neither side hears of the other again.
-    fn wait_in_vain(&mut self, id: u64) {
+    fn time_out(&mut self, id: u64) {
         for side in [Side::Initiator, Side::Responder] {
             let Some(session) = self.sessions.get_mut(&id) else { return };
             let has_heard = session.party(side).has_heard;
@@ -223,7 +223,7 @@ impl Simulator {
                 }
                 Err(error) => panic!("a whole turn cannot be read: {error:?}\n{input:?}"),
             };
-            self.may_write(node);
+            self.maybe_write(node);
             let heard_refusal = matches!(message, Message::Refuse(_));
             match self.receive(node, &mut exchange, message) {
                 Ok(Next::Listen) => {}
@@ -309,7 +309,7 @@ impl Simulator {
     }
 
     /// A local write may fall between any two steps.
-    fn may_write(&mut self, node: usize) {
+    fn maybe_write(&mut self, node: usize) {
         if self.writing && self.chance(self.settings.write_between_steps) {
             self.counters.writes_between_steps += 1;
             self.write_at(node);
@@ -328,11 +328,11 @@ impl Simulator {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let peer = session.parties[1].node as u32;
         let Party { node, incarnation, ref exchange, .. } = session.parties[side as usize];
-        let is_through = match side {
+        let is_over = match side {
             Side::Initiator => self.nodes[node].calling != Some(id),
             Side::Responder => exchange.is_none(),
         };
-        if is_through || !self.nodes[node].is_up || self.nodes[node].incarnation != incarnation {
+        if is_over || !self.nodes[node].is_up || self.nodes[node].incarnation != incarnation {
             return;
         }
         self.close(id, side);
@@ -347,15 +347,15 @@ impl Simulator {
         let party = session.party(side);
         party.exchange = None;
         let node = party.node;
-        let other_is_through = session.party(side.other()).exchange.is_none();
+        let other_is_over = session.party(side.other()).exchange.is_none();
         match side {
             Side::Initiator => self.nodes[node].calling = None,
             Side::Responder => self.nodes[node].answering -= 1,
         }
         // Its last turn may be on its way to an initiator that is not through.
-        if side == Side::Initiator && other_is_through {
+        if side == Side::Initiator && other_is_over {
             self.sessions.remove(&id);
-        } else if side == Side::Responder && other_is_through {
+        } else if side == Side::Responder && other_is_over {
             let initiator = self.sessions[&id].parties[0].node;
             if self.nodes[initiator].calling != Some(id) {
                 self.sessions.remove(&id);

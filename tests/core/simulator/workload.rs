@@ -1,6 +1,6 @@
 //! The applications: what is written, where, and for how long.
 
-use super::node::{Held, Told};
+use super::node::{Held, Notice};
 use super::{Event, Simulator};
 use gossip_sidecar::{Put, Version};
 
@@ -110,7 +110,7 @@ impl Simulator {
     fn wrote(&mut self, node: usize) {
         // As in the shell: one word does for all writes that come while a call is made.
         if self.settings.eager && !std::mem::replace(&mut self.nodes[node].wrote, true) {
-            self.tell(node, Told::Wrote);
+            self.notify(node, Notice::Wrote);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Model
 
 use super::{TTL_MS, any_record, store_with_quota};
-use crate::support::{Contents, WALL_MS, assert_in_step, contents, fixed_seed};
+use crate::support::{Contents, WALL_MS, assert_consistent, contents, fixed_seed};
 use gossip_sidecar::{
     Clock, ENTRY_OVERHEAD_BYTES, EXPIRY_OVERHEAD_BYTES, Entry, MAX_RECENT_UPDATES, Merged, Put,
     Record, Version,
@@ -51,7 +51,7 @@ proptest! {
             for key in model.entries.keys() {
                 prop_assert_eq!(store.get(key, model.wall_ms), model.get(key));
             }
-            assert_in_step(&store);
+            assert_consistent(&store);
             prop_assert!(store.recent_updates(model.wall_ms).len() <= MAX_RECENT_UPDATES);
         }
     }

@@ -1,7 +1,7 @@
 //! Quota
 
 use super::{bytes, everything, store_with_quota};
-use crate::support::{WALL_MS, assert_in_step, contents, value};
+use crate::support::{WALL_MS, assert_consistent, contents, value};
 use gossip_sidecar::{ENTRY_OVERHEAD_BYTES, Merged, Put, Version};
 
 #[test]
@@ -37,7 +37,7 @@ fn a_store_above_its_quota_accepts_writes_that_do_not_grow_it() {
     assert!(matches!(store.put("a", [1; 1000].into(), None, WALL_MS), Put::Replaced(_)));
     assert!(matches!(store.put("a", [1; 10].into(), None, WALL_MS), Put::Replaced(_)));
     assert!(store.delete("b", WALL_MS).is_some());
-    assert_in_step(&store);
+    assert_consistent(&store);
 }
 
 #[test]
@@ -52,5 +52,5 @@ fn a_batch_is_written_if_its_end_result_fits_the_quota() {
     let fits = vec![pair("x", 1), pair("a", 1000), pair("b", 1)];
     assert_eq!(store.put_all(fits, None, WALL_MS), Ok(()));
     assert_eq!((store.live(), store.get("b", WALL_MS)), (3, Some(&[1][..])));
-    assert_in_step(&store);
+    assert_consistent(&store);
 }

@@ -1,7 +1,7 @@
 //! Tombstones
 
 use super::{TTL_MS, bytes, everything, store_with_quota};
-use crate::support::{WALL_MS, assert_in_step, tombstone, value};
+use crate::support::{WALL_MS, assert_consistent, tombstone, value};
 use gossip_sidecar::{
     Digest, ENTRY_OVERHEAD_BYTES, EXPIRY_OVERHEAD_BYTES, MAX_PURGED_AT_ONCE, Merged, Put, Version,
 };
@@ -18,7 +18,7 @@ fn a_tombstone_is_purged_once_it_expires_and_no_sooner() {
     assert_eq!((store.tombstones(), store.live()), (0, 1));
     assert!(store.entry("k").is_none());
     assert_eq!(store.get("stays", WALL_MS), Some(&b"v"[..]), "values never expire");
-    assert_in_step(&store);
+    assert_consistent(&store);
 }
 
 #[test]
@@ -47,10 +47,10 @@ fn a_tombstone_that_replaces_another_of_the_same_millisecond_is_purged() {
     for counter in [1, 2] {
         let later = tombstone("k", Version::new(WALL_MS, counter, 9));
         assert_eq!(store.merge(later, WALL_MS), Merged::Taken);
-        assert_in_step(&store);
+        assert_consistent(&store);
     }
     assert_eq!(store.purge_expired(WALL_MS + TTL_MS + 1), 1);
-    assert_in_step(&store);
+    assert_consistent(&store);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Writes
 
 use super::{TTL_MS, bytes, everything, store_with_quota};
-use crate::support::{WALL_MS, assert_in_step, value};
+use crate::support::{WALL_MS, assert_consistent, value};
 use gossip_sidecar::{END_OF_TIME_MS, Entry, Merged, Put, Version};
 
 #[test]
@@ -27,7 +27,7 @@ fn a_key_is_created_replaced_deleted_and_created_again() {
     assert_eq!(store.get("k", WALL_MS), Some(&b"c"[..]));
     assert_eq!((store.live(), store.tombstones()), (1, 0));
     assert!(first < second && second < third && third < fourth, "each beats what was before");
-    assert_in_step(&store);
+    assert_consistent(&store);
 }
 
 #[test]
@@ -77,5 +77,5 @@ fn a_value_is_any_bytes_and_a_key_any_text() {
             assert_eq!(store.get(key, WALL_MS), Some(value));
         }
     }
-    assert_in_step(&store);
+    assert_consistent(&store);
 }

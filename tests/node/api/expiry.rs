@@ -1,6 +1,6 @@
 //! Expiry.
 
-use crate::support::{ANSWER_LIMIT, Cluster, Node, assert_refused, eventually, same};
+use crate::support::{Cluster, Node, RESPONSE_LIMIT, assert_refused, eventually, same};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -10,19 +10,19 @@ fn a_value_with_a_ttl_expires_on_all_nodes() {
     let began = Instant::now();
     assert_eq!(first.request("PUT", "/map?k=short&ttl=1500ms", b"v").status, 201);
     assert_eq!(first.request("PUT", "/map/long?ttl=1h", b"v").status, 201);
-    cluster.wait_for(ANSWER_LIMIT, "short", "v");
+    cluster.wait_for(RESPONSE_LIMIT, "short", "v");
     let get = third.client().get("/map?k=short");
     let ttl = get.header("Ttl").and_then(|ttl| ttl.strip_suffix("ms")?.parse::<u64>().ok());
     assert!(ttl.is_some_and(|ms| ms <= 1500), "{get:?}");
-    eventually(ANSWER_LIMIT, "it is gone", || same(second.get("short"), None));
+    eventually(RESPONSE_LIMIT, "it is gone", || same(second.get("short"), None));
     let took = began.elapsed();
     assert!(took >= Duration::from_millis(1400), "gone too soon: {took:?}");
     assert!(took < Duration::from_secs(4), "gone too late: {took:?}");
-    eventually(ANSWER_LIMIT, "gone everywhere", || {
+    eventually(RESPONSE_LIMIT, "gone everywhere", || {
         same((first.get("short"), third.get("short")), (None, None))
     });
     // The digests did not change with it: nobody had to be told.
-    assert_eq!(cluster.wait_for_agreement(ANSWER_LIMIT).1, 1);
+    assert_eq!(cluster.wait_for_agreement(RESPONSE_LIMIT).1, 1);
     assert_eq!(first.put("short", "again").status, 201, "it is new");
     assert_eq!(first.client().get("/map?k=short").header("Ttl"), None, "and stays");
     for ttl in ["0s", "0", "1", "soon", "-1s", "400days", ""] {
@@ -36,7 +36,7 @@ fn a_value_with_a_ttl_expires_on_all_nodes() {
 fn put_and_delete_treat_an_expired_value_as_absent() {
     let node = Node::alone(&[]);
     assert_eq!(node.request("PUT", "/map/a?ttl=20ms", b"v").status, 201);
-    eventually(ANSWER_LIMIT, "it is gone", || same(node.get("a"), None));
+    eventually(RESPONSE_LIMIT, "it is gone", || same(node.get("a"), None));
     assert_eq!(node.request("DELETE", "/map/a", &[]).status, 404);
     assert_eq!(node.request("PUT", "/map/a?ttl=1h", b"v").status, 201);
     assert_eq!(node.request("PUT", "/map/a?ttl=1h", b"v").status, 204);

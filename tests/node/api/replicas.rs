@@ -27,13 +27,13 @@ fn a_write_with_replicas_is_acknowledged_once_that_many_others_have_it() {
 
     cluster.nodes[3].kill();
     let began = Instant::now();
-    let answer = cluster.nodes[0].request("PUT", "/map?k=late&replicas=3&wait=700ms", b"v");
-    assert_refused(&answer, 504);
-    assert!(answer.text().starts_with("2 of 3 "), "{answer:?}");
+    let response = cluster.nodes[0].request("PUT", "/map?k=late&replicas=3&wait=700ms", b"v");
+    assert_refused(&response, 504);
+    assert!(response.text().starts_with("2 of 3 "), "{response:?}");
     assert!(began.elapsed() >= Duration::from_millis(700));
     assert_eq!(cluster.nodes[0].read("late"), "v", "it is written all the same");
     for query in ["replicas=0", "replicas=1001", "replicas=x", "wait=1s", "replicas=1&wait=61s"] {
-        let answer = cluster.nodes[0].request("PUT", &format!("/map?k=x&{query}"), b"v");
-        assert_refused(&answer, 422);
+        let response = cluster.nodes[0].request("PUT", &format!("/map?k=x&{query}"), b"v");
+        assert_refused(&response, 422);
     }
 }

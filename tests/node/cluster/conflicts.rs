@@ -1,6 +1,6 @@
 //! What k8s-gossipcar got wrong.
 
-use super::SOON;
+use super::CONVERGENCE_LIMIT;
 use crate::support::{Cluster, eventually, map_target, next_millisecond};
 use std::sync::Barrier;
 
@@ -16,7 +16,7 @@ fn three_nodes_that_overwrite_a_key_at_once_agree() {
     for round in 0..10 {
         cluster.nodes[0].write(&format!("key{round}"), "before");
     }
-    cluster.wait_for_agreement(SOON);
+    cluster.wait_for_agreement(CONVERGENCE_LIMIT);
     at_once(&cluster, 3);
 }
 
@@ -32,12 +32,12 @@ fn at_once(cluster: &Cluster, writers: usize) {
                     let mut client = node.client();
                     barrier.wait();
                     let value = format!("of node {index}");
-                    let answer = client.put(&map_target(&[key]), value.as_bytes());
-                    assert!(answer.status < 300, "{answer:?}");
+                    let response = client.put(&map_target(&[key]), value.as_bytes());
+                    assert!(response.status < 300, "{response:?}");
                 });
             }
         });
-        eventually(SOON, "all nodes have one of the values", || {
+        eventually(CONVERGENCE_LIMIT, "all nodes have one of the values", || {
             let found: Vec<String> = cluster.nodes.iter().map(|node| node.read(&key)).collect();
             let is_one = found[0].starts_with("of node ");
             if is_one && found.iter().all(|value| *value == found[0]) {
@@ -47,15 +47,15 @@ fn at_once(cluster: &Cluster, writers: usize) {
             }
         });
     }
-    cluster.wait_for_agreement(SOON);
+    cluster.wait_for_agreement(CONVERGENCE_LIMIT);
 }
 
 #[test]
 fn a_later_write_beats_five_earlier_ones_of_another_node() {
     // No exchange comes between: the next timer is an hour away, and nobody else is listed.
-    let places = Cluster::places(2);
+    let addresses = Cluster::addresses(2);
     let apart = |index: usize| {
-        places.start(index, &[("SERVICE_DNS_NAME", places.list_of(&[index]).as_str())])
+        addresses.start(index, &[("SERVICE_DNS_NAME", addresses.list_of(&[index]).as_str())])
     };
     let (first, second) = (apart(0), apart(1));
     for round in 0..10 {
@@ -68,11 +68,11 @@ fn a_later_write_beats_five_earlier_ones_of_another_node() {
     }
     assert_eq!((first.read("key0"), second.read("key0")), ("early 4".into(), "late".into()));
     // Then somebody comes who knows both.
-    let third = Cluster::places(1);
-    let list = format!("{}:{1},{2}:{1}", places.ips[0], places.peer_port, places.ips[1]);
+    let third = Cluster::addresses(1);
+    let list = format!("{}:{1},{2}:{1}", addresses.ips[0], addresses.peer_port, addresses.ips[1]);
     let third = third.start(0, &[("SERVICE_DNS_NAME", &list), ("SYNC_INTERVAL", "50ms")]);
     let cluster = Cluster { nodes: vec![first, second, third] };
     for round in 0..10 {
-        cluster.wait_for(SOON, &format!("key{round}"), "late");
+        cluster.wait_for(CONVERGENCE_LIMIT, &format!("key{round}"), "late");
     }
 }

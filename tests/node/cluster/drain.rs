@@ -1,13 +1,13 @@
 //! Draining.
 
-use super::{LATER, SOON, fill};
+use super::{BULK_LIMIT, CONVERGENCE_LIMIT, fill};
 use crate::support::{Cluster, Node, eventually, same};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// A node that is told to leave, and finds its peers, is gone by then.
-const GONE: Duration = Duration::from_secs(4);
+const EXIT_LIMIT: Duration = Duration::from_secs(4);
 
 #[test]
 fn a_write_right_before_sigterm_reaches_the_others_twenty_times_in_a_row() {
@@ -23,7 +23,7 @@ fn a_write_right_before_sigterm_reaches_the_others_twenty_times_in_a_row() {
                     leaving.write("last", "words");
                     leaving.signal(signal);
                     let began = Instant::now();
-                    let status = leaving.wait_for_end(GONE);
+                    let status = leaving.wait_for_end(EXIT_LIMIT);
                     slowest_ms.fetch_max(began.elapsed().as_millis() as u64, Relaxed);
                     assert_eq!(status.code(), Some(0), "{}", leaving.log());
                     assert!(leaving.log().contains(signal), "{}", leaving.log());
@@ -40,9 +40,9 @@ fn a_write_right_before_sigterm_reaches_the_others_twenty_times_in_a_row() {
 
 #[test]
 fn a_large_map_is_pushed_before_the_node_exits() {
-    let places = Cluster::places(2);
-    let own = places.list_of(&[0]);
-    let mut full = places.start(0, &[("SERVICE_DNS_NAME", &own)]);
+    let addresses = Cluster::addresses(2);
+    let own = addresses.list_of(&[0]);
+    let mut full = addresses.start(0, &[("SERVICE_DNS_NAME", &own)]);
     fill(&full, 0, 20_000, 100);
     full.kill();
     // Again with two peers, and with more than fits into one turn: 10 MB.
@@ -52,7 +52,7 @@ fn a_large_map_is_pushed_before_the_node_exits() {
         leaving.write(&format!("big{index}"), vec![b'x'; 1024 * 1024]);
     }
     leaving.signal("TERM");
-    assert_eq!(leaving.wait_for_end(LATER).code(), Some(0));
+    assert_eq!(leaving.wait_for_end(BULK_LIMIT).code(), Some(0));
     for node in &cluster.nodes {
         assert_eq!(node.count("keys"), 10);
     }
@@ -65,7 +65,7 @@ fn a_lone_node_exits_at_once() {
         node.write("key", "value");
         node.signal(signal);
         let began = Instant::now();
-        assert_eq!(node.wait_for_end(GONE).code(), Some(0));
+        assert_eq!(node.wait_for_end(EXIT_LIMIT).code(), Some(0));
         println!("alone, it left {:?} after SIG{signal}", began.elapsed());
     }
 }
@@ -75,28 +75,28 @@ fn a_draining_node_is_unready_and_serves_until_a_second_signal_ends_it() {
     for (first, second) in [("TERM", "TERM"), ("INT", "TERM"), ("TERM", "INT")] {
         // The others are listed, and nobody is there.
         let mut node =
-            Cluster::places(3).start(0, &[("DRAIN_TIMEOUT", "1h"), ("READY_TIMEOUT", "0s")]);
+            Cluster::addresses(3).start(0, &[("DRAIN_TIMEOUT", "1h"), ("READY_TIMEOUT", "0s")]);
         assert!(node.is_ready());
         node.write("key", "value");
         node.signal(first);
-        eventually(SOON, "unready", || same(node.is_ready(), false));
+        eventually(CONVERGENCE_LIMIT, "unready", || same(node.is_ready(), false));
         assert!(node.request("GET", "/readyz", &[]).text().starts_with("leaving"));
         assert_eq!(node.request("GET", "/healthz", &[]).status, 200);
         node.write("key", "written while leaving");
         assert_eq!(node.read("key"), "written while leaving");
         node.signal(second);
-        assert_eq!(node.wait_for_end(SOON).code(), Some(0));
+        assert_eq!(node.wait_for_end(CONVERGENCE_LIMIT).code(), Some(0));
         assert!(node.log().contains("second signal"), "{}", node.log());
     }
 }
 
 #[test]
 fn a_node_that_reaches_no_peer_exits_after_drain_timeout() {
-    let mut node = Cluster::places(3).start(0, &[("DRAIN_TIMEOUT", "300ms")]);
+    let mut node = Cluster::addresses(3).start(0, &[("DRAIN_TIMEOUT", "300ms")]);
     node.write("key", "value");
     node.signal("TERM");
     let began = Instant::now();
-    assert_eq!(node.wait_for_end(GONE).code(), Some(0));
+    assert_eq!(node.wait_for_end(EXIT_LIMIT).code(), Some(0));
     assert!(began.elapsed() >= Duration::from_millis(300));
     assert!(node.log().contains("DRAIN_TIMEOUT"), "{}", node.log());
 }
@@ -104,18 +104,20 @@ fn a_node_that_reaches_no_peer_exits_after_drain_timeout() {
 #[test]
 fn a_write_made_while_draining_is_pushed_too() {
     // One peer is there and confirms, the other two are not: it goes on waiting.
-    let places = Cluster::places(4);
+    let addresses = Cluster::addresses(4);
     let settings = [("DRAIN_TIMEOUT", "1h"), ("SYNC_INTERVAL", "1h")];
-    let mut leaving = places.start(0, &settings);
-    let mut stays = places.start(1, &settings);
+    let mut leaving = addresses.start(0, &settings);
+    let mut stays = addresses.start(1, &settings);
     leaving.wait_until_ready();
     stays.wait_until_ready();
     leaving.signal("TERM");
-    eventually(SOON, "it is leaving", || same(leaving.is_ready(), false));
+    eventually(CONVERGENCE_LIMIT, "it is leaving", || same(leaving.is_ready(), false));
     leaving.write("late", "but not lost");
-    eventually(SOON, "it is pushed", || same(stays.read("late"), "but not lost".to_owned()));
+    eventually(CONVERGENCE_LIMIT, "it is pushed", || {
+        same(stays.read("late"), "but not lost".to_owned())
+    });
     // A second peer comes: with its word the first may go.
-    let _third = places.start(2, &settings);
-    assert_eq!(leaving.wait_for_end(LATER).code(), Some(0));
+    let _third = addresses.start(2, &settings);
+    assert_eq!(leaving.wait_for_end(BULK_LIMIT).code(), Some(0));
     stays.kill();
 }

@@ -14,10 +14,10 @@ use crate::support::{Node, request_bytes};
 use std::time::Duration;
 
 /// A change is everywhere by then; it takes milliseconds on an idle machine.
-const SOON: Duration = Duration::from_secs(3);
+const CONVERGENCE_LIMIT: Duration = Duration::from_secs(3);
 
 /// So much is written and compared in a test with many keys that it may take longer.
-const LATER: Duration = Duration::from_secs(30);
+const BULK_LIMIT: Duration = Duration::from_secs(30);
 
 /// Writes keys by several connections at once, each with many requests on their way.
 fn fill(node: &Node, first: usize, count: usize, value_bytes: usize) {
@@ -36,7 +36,7 @@ fn fill(node: &Node, first: usize, count: usize, value_bytes: usize) {
                     };
                     client.send(part.iter().flat_map(request).collect::<Vec<u8>>());
                     for _ in part {
-                        assert_eq!(client.answer().status, 201);
+                        assert_eq!(client.response().status, 201);
                     }
                 }
             });

@@ -1,6 +1,6 @@
 //! Steady state.
 
-use super::{LATER, SOON, fill};
+use super::{BULK_LIMIT, CONVERGENCE_LIMIT, fill};
 use crate::support::{Cluster, Node, eventually, same};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -10,7 +10,7 @@ use std::time::Instant;
 fn an_idle_exchange_is_small_however_many_keys_there_are() {
     let cluster = Cluster::start(2, &[("SYNC_INTERVAL", "50ms")]);
     fill(&cluster.nodes[0], 0, 10_000, 10);
-    cluster.wait_for_agreement(LATER);
+    cluster.wait_for_agreement(BULK_LIMIT);
     let measure = || {
         let numbers = ["nBytesSent", "nBytesReceived", "nOutSyncs", "nInSyncs"];
         let stats = cluster.nodes[0].stats();
@@ -18,18 +18,20 @@ fn an_idle_exchange_is_small_however_many_keys_there_are() {
     };
     let mut before = measure();
     // The latest writes are named in each hello for some seconds; then nothing is.
-    let bytes = eventually(LATER, "an exchange of equal nodes takes at most 128 bytes", || {
-        let now = measure();
-        let grown: Vec<u64> = now.iter().zip(before).map(|(now, before)| now - before).collect();
-        let exchanges = grown[2] + grown[3];
-        if exchanges < 20 {
-            return Err("too few exchanges to measure".into());
-        }
-        before = now;
-        // What one side has counted of an exchange under way, the other may count later.
-        let bytes = (grown[0] + grown[1]) as f64 / exchanges as f64;
-        if bytes <= 128.0 { Ok(bytes) } else { Err(format!("{bytes:.1} bytes")) }
-    });
+    let bytes =
+        eventually(BULK_LIMIT, "an exchange of equal nodes takes at most 128 bytes", || {
+            let now = measure();
+            let grown: Vec<u64> =
+                now.iter().zip(before).map(|(now, before)| now - before).collect();
+            let exchanges = grown[2] + grown[3];
+            if exchanges < 20 {
+                return Err("too few exchanges to measure".into());
+            }
+            before = now;
+            // What one side has counted of an exchange under way, the other may count later.
+            let bytes = (grown[0] + grown[1]) as f64 / exchanges as f64;
+            if bytes <= 128.0 { Ok(bytes) } else { Err(format!("{bytes:.1} bytes")) }
+        });
     println!("an idle exchange with 10 000 equal keys: {bytes:.1} bytes of payload, both ways");
     assert_eq!(cluster.nodes[0].count("keys"), 10_000);
 }
@@ -38,9 +40,9 @@ fn an_idle_exchange_is_small_however_many_keys_there_are() {
 fn a_node_alone_or_with_an_unknown_service_name_logs_little() {
     let alone = Node::alone(&[]);
     let unknown = Node::alone(&[("SERVICE_DNS_NAME", "no-such-name.invalid")]);
-    let nobody = Cluster::places(3).start(0, &[]);
+    let nobody = Cluster::addresses(3).start(0, &[]);
     // Five seconds by the nodes' own clocks.
-    eventually(LATER, "they have run for five seconds", || {
+    eventually(BULK_LIMIT, "they have run for five seconds", || {
         same([&alone, &unknown, &nobody].iter().all(|node| node.count("upTimeSecs") >= 5), true)
     });
     for node in [&alone, &unknown, &nobody] {
@@ -76,14 +78,14 @@ fn every_exchange_completes_under_a_write_load() {
                         _ => format!("/map?k=own{index}-{}", round % 2000),
                     };
                     let value = vec![b'a' + index as u8; (round * 7 % 700) as usize];
-                    let answer = client.put(&key, &value);
-                    assert!(answer.status < 300, "{answer:?}");
+                    let response = client.put(&key, &value);
+                    assert!(response.status < 300, "{response:?}");
                     written.fetch_add(1, Relaxed);
                     round += 1;
                 }
             });
         }
-        eventually(LATER, "there was enough load", || {
+        eventually(BULK_LIMIT, "there was enough load", || {
             let is_enough = began.elapsed().as_secs_f64() > SECONDS && written.load(Relaxed) > 3000;
             same(is_enough, true)
         });
@@ -92,7 +94,7 @@ fn every_exchange_completes_under_a_write_load() {
     let rate = written.load(Relaxed) as f64 / began.elapsed().as_secs_f64();
     let exchanges = cluster.sum("nOutSyncs") - exchanges;
     println!("{rate:.0} writes a second, and {exchanges} exchanges meanwhile");
-    cluster.wait_for_agreement(SOON);
+    cluster.wait_for_agreement(CONVERGENCE_LIMIT);
     assert_eq!(failures.map(|name| cluster.sum(name)), before, "{failures:?}");
     assert!(exchanges > 10, "{exchanges} exchanges under load");
 }

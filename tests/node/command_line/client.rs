@@ -61,7 +61,7 @@ fn put_get_and_health_round_trip() {
 #[test]
 fn health_fails_without_a_sidecar_and_with_ready_for_one_that_is_not() {
     assert_fails(&run(&["health", "--server", "127.0.0.1:1"], &[]), 1, &["127.0.0.1:1"]);
-    let waiting = Cluster::places(2).start(0, &[("READY_TIMEOUT", "1h")]);
+    let waiting = Cluster::addresses(2).start(0, &[("READY_TIMEOUT", "1h")]);
     let server = waiting.http.to_string();
     let health =
         |arguments: &[&str]| run(&[&["health", "--server", &server], arguments].concat(), &[]);

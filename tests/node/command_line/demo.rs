@@ -1,6 +1,6 @@
 //! The demo.
 
-use super::SOON;
+use super::COMMAND_LIMIT;
 use crate::support::{Client, binary, eventually, same, signal};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ fn the_demo_shows_a_write_and_a_recovery_and_cleans_up() {
 
     let children = children_of(demo.child.id());
     assert_eq!(children.len(), 3);
-    demo_ends(&mut demo, "INT");
+    end_demo(&mut demo, "INT");
     demo.wait_for("nothing is left behind");
     for pid in children {
         assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} is still there");
@@ -47,11 +47,11 @@ fn the_demo_shows_a_write_and_a_recovery_and_cleans_up() {
 fn the_demo_cleans_up_whenever_it_is_ended() {
     // Before it has printed anything, perhaps before it has started anyone.
     let mut demo = Demo::start();
-    eventually(SOON, "it has begun to start nodes", || {
+    eventually(COMMAND_LIMIT, "it has begun to start nodes", || {
         same(!children_of(demo.child.id()).is_empty(), true)
     });
     let children = children_of(demo.child.id());
-    demo_ends(&mut demo, "TERM");
+    end_demo(&mut demo, "TERM");
     for pid in children {
         assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} is still there");
     }
@@ -83,7 +83,7 @@ impl Demo {
     }
 
     fn wait_for(&self, what: &str) {
-        eventually(SOON, &format!("the demo prints {what:?}"), || {
+        eventually(COMMAND_LIMIT, &format!("the demo prints {what:?}"), || {
             let printed = self.printed();
             if printed.contains(what) { Ok(()) } else { Err(printed) }
         });
@@ -122,10 +122,10 @@ fn children_of(parent: u32) -> Vec<u32> {
     .collect()
 }
 
-fn demo_ends(demo: &mut Demo, with: &str) {
+fn end_demo(demo: &mut Demo, with: &str) {
     signal(demo.child.id(), with);
     let child = &mut demo.child;
-    let status = eventually(SOON, "the end of the demo", || {
+    let status = eventually(COMMAND_LIMIT, "the end of the demo", || {
         child.try_wait().expect("it is our child").ok_or_else(|| "still running".to_owned())
     });
     assert_eq!(status.code(), Some(0));

@@ -14,7 +14,7 @@ use std::process::Output;
 use std::time::Duration;
 
 /// What the small client and the demo do, they do in this time.
-const SOON: Duration = Duration::from_secs(15);
+const COMMAND_LIMIT: Duration = Duration::from_secs(15);
 
 fn error(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()

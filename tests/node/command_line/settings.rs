@@ -1,7 +1,7 @@
 //! Settings.
 
-use super::{SOON, assert_fails, error, text};
-use crate::support::{Node, addresses, eventually, free_port, run};
+use super::{COMMAND_LIMIT, assert_fails, error, text};
+use crate::support::{Node, eventually, free_port, fresh_ips, run};
 use gossip_sidecar::SETTINGS;
 use std::net::{IpAddr, TcpListener};
 
@@ -142,7 +142,7 @@ fn the_environment_of_k8s_gossipcar_is_accepted() {
     let output = run(&["health", "--server", "127.0.0.1:1"], &k8s_gossipcar);
     assert_fails(&output, 1, &["no answer"]);
     // At an address of our own.
-    let ip = IpAddr::from(addresses(1)[0]);
+    let ip = IpAddr::from(fresh_ips(1)[0]);
     for port in [80, 46747] {
         if let Err(error) = TcpListener::bind((ip, port)) {
             println!("skipped: port {port} cannot be had here: {error}");
@@ -173,7 +173,7 @@ fn a_port_in_use_is_reported_with_its_setting() {
     };
     // The free port may be held for a moment by a child that another test is about to start.
     let fails = |client: (&str, &str), peer_port: &str, named: [&str; 3]| {
-        let output = eventually(SOON, "it names what is taken", || {
+        let output = eventually(COMMAND_LIMIT, "it names what is taken", || {
             let output = start(client, peer_port);
             if error(&output).contains(named[0]) { Ok(output) } else { Err(error(&output)) }
         });

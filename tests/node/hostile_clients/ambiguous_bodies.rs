@@ -1,6 +1,6 @@
 //! Ambiguous bodies.
 
-use crate::support::{Node, assert_lives_on, assert_refused};
+use crate::support::{Node, assert_healthy, assert_refused};
 use std::io::Read;
 use std::net::Shutdown;
 
@@ -39,17 +39,17 @@ fn a_body_of_ambiguous_length_is_refused_and_not_stored() {
             client.send(format!(
                 "PUT /map?k={key} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n\r\n{body}"
             ));
-            let answer = client.answer();
+            let response = client.response();
             assert!(
-                answer.status == 400 || (answer.status == 413 && headers.contains("9999")),
-                "{headers}: {answer:?}"
+                response.status == 400 || (response.status == 413 && headers.contains("9999")),
+                "{headers}: {response:?}"
             );
-            assert_refused(&answer, answer.status);
+            assert_refused(&response, response.status);
             assert_eq!(node.read("old"), "value", "{headers}");
             assert_eq!(node.get("new"), None, "{headers}");
         }
     }
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }
 
 /// Chunked bodies that are not.
@@ -85,12 +85,12 @@ fn a_malformed_chunked_body_is_refused_and_not_stored() {
             ));
             // Some of them are known to be broken only when nothing more comes.
             let _ = client.stream.shutdown(Shutdown::Write);
-            assert_refused(&client.answer(), 400);
+            assert_refused(&client.response(), 400);
             assert_eq!(node.read("old"), "value", "{body:?}");
             assert_eq!(node.get("new"), None, "{body:?}");
         }
     }
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_truncated_body_is_not_stored() {
     }
     assert_eq!(node.read("old"), "value");
     assert_eq!(node.count("keys"), 1);
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn bytes_after_an_ambiguous_body_are_not_parsed_as_a_request() {
         let hidden = format!("PUT /map?k=hidden{index} HTTP/1.1\r\nContent-Length: 1\r\n\r\nx");
         let mut client = node.client();
         client.send(format!("PUT /map?k=a HTTP/1.1\r\n{headers}\r\n\r\n{body}{hidden}"));
-        assert_eq!(client.answer().status, 400);
+        assert_eq!(client.response().status, 400);
         // Whoever does not know where a request ends must close (RFC 9112, section 6.3).
         let _ = client.stream.shutdown(Shutdown::Write);
         let _ = client.stream.read_to_end(&mut Vec::new());

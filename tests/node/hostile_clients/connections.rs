@@ -1,7 +1,7 @@
 //! Connections.
 
 use crate::support::{
-    ANSWER_LIMIT, Client, Node, allow_thousands_of_connections, assert_lives_on, eventually,
+    Client, Node, RESPONSE_LIMIT, allow_thousands_of_connections, assert_healthy, eventually,
     request_bytes, reset,
 };
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ fn a_burst_of_connections_is_served_while_all_of_them_stay_open() {
             client.send(request_bytes("GET", "/map?k=a", &[], &[]));
         }
         for (index, client) in clients.iter_mut().enumerate() {
-            assert_eq!(client.answer().body, b"a=1\n", "round {round}, connection {index}");
+            assert_eq!(client.response().body, b"a=1\n", "round {round}, connection {index}");
         }
     }
 }
@@ -32,11 +32,11 @@ fn a_thousand_idle_connections_block_nobody_and_are_cleaned_up() {
     let mut idle: Vec<Client> = Vec::new();
     let (most_threads, most_kib) = node.peaks_while(|| {
         idle.extend((0..1000).map(|_| node.client()));
-        assert_lives_on(&node);
+        assert_healthy(&node);
         for client in &mut idle {
             client.send("GET /ma");
         }
-        assert_lives_on(&node);
+        assert_healthy(&node);
     });
     let grown_kib = most_kib.saturating_sub(before_kib);
     println!("1000 idle connections: {most_threads} threads, {grown_kib} KiB more");
@@ -44,10 +44,10 @@ fn a_thousand_idle_connections_block_nobody_and_are_cleaned_up() {
     assert!(most_threads < threads + 1100, "{most_threads} threads");
     assert!(grown_kib < 50_000, "{grown_kib} KiB");
     // They are not forgotten either.
-    let answer = idle[500].send("p?k=still HTTP/1.1\r\n\r\n").answer();
-    assert_eq!(answer.body, b"still=serving\n");
+    let response = idle[500].send("p?k=still HTTP/1.1\r\n\r\n").response();
+    assert_eq!(response.body, b"still=serving\n");
     drop(idle);
-    eventually(3 * ANSWER_LIMIT, "all is given back", || {
+    eventually(3 * RESPONSE_LIMIT, "all is given back", || {
         let now = (node.threads(), node.descriptors());
         if now.0 < threads + 20 && now.1 < descriptors + 20 {
             Ok(())
@@ -55,7 +55,7 @@ fn a_thousand_idle_connections_block_nobody_and_are_cleaned_up() {
             Err(format!("{now:?}"))
         }
     });
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }
 
 #[test]
@@ -72,16 +72,16 @@ fn a_node_recovers_from_running_out_of_descriptors() {
             idle.push(stream);
         }
         drop(idle);
-        eventually(3 * ANSWER_LIMIT, "it answers again", || {
+        eventually(3 * RESPONSE_LIMIT, "it responds again", || {
             let mut stream = std::net::TcpStream::connect(node.http).map_err(|e| e.to_string())?;
             stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
             let request = request_bytes("GET", "/map?k=a", &[("Connection", "close")], &[]);
             stream.write_all(&request).map_err(|error| error.to_string())?;
-            let mut answer = Vec::new();
-            let read = std::io::Read::read_to_end(&mut stream, &mut answer);
-            if answer.ends_with(b"a=1\n") { Ok(()) } else { Err(format!("{limit}: {read:?}")) }
+            let mut response = Vec::new();
+            let read = std::io::Read::read_to_end(&mut stream, &mut response);
+            if response.ends_with(b"a=1\n") { Ok(()) } else { Err(format!("{limit}: {read:?}")) }
         });
-        assert_lives_on(&node);
+        assert_healthy(&node);
     }
 }
 
@@ -94,25 +94,29 @@ fn replacing_the_listener_leaves_no_threads_behind() {
         stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let request = request_bytes("GET", "/stats", &[("Connection", "close")], &[]);
         stream.write_all(&request).map_err(|error| error.to_string())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).map_err(|error| error.to_string())?;
-        let count = answer.lines().find_map(|line| line.strip_prefix("nHttpRestarts="));
-        count.and_then(|count| count.parse().ok()).ok_or(answer)
+        let mut response = String::new();
+        stream.read_to_string(&mut response).map_err(|error| error.to_string())?;
+        let count = response.lines().find_map(|line| line.strip_prefix("nHttpRestarts="));
+        count.and_then(|count| count.parse().ok()).ok_or(response)
     };
     let mut count = 0;
     for _ in 0..6 {
         // More than it can have, all of them gone at once.
         let crowd: Vec<Client> = (0..30).map(|_| node.client()).collect();
         drop(crowd);
-        count = eventually(3 * ANSWER_LIMIT, "it answers again", restarts);
+        count = eventually(3 * RESPONSE_LIMIT, "it responds again", restarts);
     }
     // Those of connections end after some idle seconds.
     let wanted = threads + 6;
-    eventually(ANSWER_LIMIT, &format!("{wanted} threads or fewer, after {count} restarts"), || {
-        let now = node.threads();
-        if now <= wanted { Ok(()) } else { Err(format!("{now}")) }
-    });
-    assert_lives_on(&node);
+    eventually(
+        RESPONSE_LIMIT,
+        &format!("{wanted} threads or fewer, after {count} restarts"),
+        || {
+            let now = node.threads();
+            if now <= wanted { Ok(()) } else { Err(format!("{now}")) }
+        },
+    );
+    assert_healthy(&node);
 }
 
 #[test]
@@ -128,7 +132,7 @@ fn reset_connections_block_nobody() {
         let _ = client.stream.write(&junk);
         drop(client);
     }
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }
 
 #[test]
@@ -141,7 +145,7 @@ fn three_thousand_connections_reset_on_arrival_block_nobody() {
         client.send(sent[index % 3]);
         reset(client.stream);
     }
-    assert_lives_on(&node);
+    assert_healthy(&node);
     // All of them reset before the node has even looked: it is halted, and they wait for it.
     node.signal("STOP");
     for index in 0..100 {
@@ -150,8 +154,8 @@ fn three_thousand_connections_reset_on_arrival_block_nobody() {
         reset(client.stream);
     }
     node.signal("CONT");
-    assert_lives_on(&node);
-    eventually(3 * ANSWER_LIMIT, "all is given back", || {
+    assert_healthy(&node);
+    eventually(3 * RESPONSE_LIMIT, "all is given back", || {
         let now = (node.threads(), node.descriptors());
         if now.0 < threads + 20 && now.1 < descriptors + 20 {
             Ok(())

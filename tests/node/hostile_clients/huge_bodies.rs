@@ -1,6 +1,6 @@
 //! Huge bodies.
 
-use crate::support::{Client, MIB, Node, assert_lives_on, assert_serves};
+use crate::support::{Client, MIB, Node, assert_healthy, assert_serves};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
@@ -17,20 +17,20 @@ fn a_body_that_never_arrives_takes_no_memory_and_blocks_nobody() {
                 client.send(format!(
                     "{method} {target} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"
                 ));
-                let mut answer = client.answer_to("HEAD");
-                if answer.status == 100 {
-                    answer = client.answer_to(method);
+                let mut response = client.response_to("HEAD");
+                if response.status == 100 {
+                    response = client.response_to(method);
                 }
                 if (method, target) == ("PUT", "/map?k=old") {
-                    assert_eq!(answer.status, 413, "{answer:?}");
+                    assert_eq!(response.status, 413, "{response:?}");
                 }
-                assert!(answer.status >= 200, "{method} {target} {length}: {answer:?}");
+                assert!(response.status >= 200, "{method} {target} {length}: {response:?}");
                 drop(client);
                 assert_eq!(node.read("old"), "value", "after {method} {target} {length}");
             }
         }
     }
-    assert_lives_on(&node);
+    assert_healthy(&node);
     let grown_kib = node.resident_kib().saturating_sub(before_kib);
     println!("60 bodies that never came: {grown_kib} KiB more");
     assert!(grown_kib < 20_000, "{grown_kib} KiB");
@@ -53,16 +53,16 @@ fn a_huge_ambiguous_length_takes_no_memory_and_blocks_nobody() {
         for method in ["PUT", "GET"] {
             let mut client = node.client();
             client.send(format!("{method} /map?k=old HTTP/1.1\r\n{headers}\r\n\r\nhello"));
-            let mut answer = client.answer_to("HEAD");
-            if answer.status == 100 {
-                answer = client.answer();
+            let mut response = client.response_to("HEAD");
+            if response.status == 100 {
+                response = client.response();
             }
-            assert!([400, 413, 200].contains(&answer.status), "{headers}: {answer:?}");
+            assert!([400, 413, 200].contains(&response.status), "{headers}: {response:?}");
             drop(client);
             assert_eq!(node.read("old"), "value", "after {method} {headers}");
         }
     }
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }
 
 #[test]
@@ -87,15 +87,15 @@ fn a_huge_length_is_refused_at_once_however_slowly_the_body_arrives() {
         }
     });
     for (client, length) in clients.iter_mut().zip(lengths) {
-        let mut answer = client.answer();
-        if answer.status == 100 {
-            answer = client.answer();
+        let mut response = client.response();
+        if response.status == 100 {
+            response = client.response();
         }
-        assert_eq!(answer.status, 413, "{length}: {answer:?}");
+        assert_eq!(response.status, 413, "{length}: {response:?}");
     }
     let grown_kib = most_kib.saturating_sub(before_kib);
     assert!(grown_kib < 8_000, "{grown_kib} KiB");
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }
 
 #[test]
@@ -119,12 +119,12 @@ fn huge_heads_block_nobody() {
     for mut client in clients {
         let _ = client.stream.write_all(b"\r\n");
         let _ = client.stream.shutdown(Shutdown::Write);
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         // Refused with something unread, the connection is reset.
-        let _ = client.stream.read_to_end(&mut answer);
-        let text = String::from_utf8_lossy(&answer);
-        let is_refused = answer.is_empty() || text.starts_with("HTTP/1.1 4");
+        let _ = client.stream.read_to_end(&mut response);
+        let text = String::from_utf8_lossy(&response);
+        let is_refused = response.is_empty() || text.starts_with("HTTP/1.1 4");
         assert!(is_refused || text.ends_with("still=serving\n"), "{text:?}");
     }
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }

@@ -1,6 +1,6 @@
 //! Slow and stuck clients.
 
-use crate::support::{Client, KIB, MIB, Node, assert_lives_on, assert_serves};
+use crate::support::{Client, KIB, MIB, Node, assert_healthy, assert_serves};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ fn a_slow_upload_blocks_nobody() {
                 client.send("1\r\nx\r\n");
                 sent += 1;
             }
-            assert_eq!(client.send("0\r\n\r\n").answer().status, 201);
+            assert_eq!(client.send("0\r\n\r\n").response().status, 201);
             sent
         });
         let mut client = node.client();
@@ -56,7 +56,7 @@ fn many_slow_uploads_block_nobody_and_all_arrive() {
         client.send([b'x'; 5000]);
     }
     for client in &mut clients {
-        assert_eq!(client.answer().status, 201);
+        assert_eq!(client.response().status, 201);
     }
     assert_eq!(node.count("keys"), 26);
 }
@@ -106,9 +106,9 @@ fn heads_and_bodies_sent_at_a_byte_a_second_block_nobody() {
     println!("{rounds} rounds of the others, the slowest in {slowest:?}");
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     for (client, slow) in &mut trickles {
-        assert!([201, 204].contains(&client.send(slow).answer().status));
+        assert!([201, 204].contains(&client.send(slow).response().status));
     }
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }
 
 #[test]
@@ -142,8 +142,8 @@ fn clients_that_do_not_read_their_responses_block_nobody() {
         assert!(client.put("/map?k=a", b"1").status < 300);
     }
     // Those that read in the end get all of it.
-    let answer = stuck[0].answer();
-    assert_eq!(answer.body.len(), 64 * (MIB + 5));
+    let response = stuck[0].response();
+    assert_eq!(response.body.len(), 64 * (MIB + 5));
 }
 
 #[test]
@@ -163,14 +163,14 @@ fn an_upload_that_takes_too_long_is_refused() {
     }
     let after = began.elapsed();
     for mut client in bodies {
-        let mut answer = client.answer();
-        if answer.status == 100 {
-            answer = client.answer();
+        let mut response = client.response();
+        if response.status == 100 {
+            response = client.response();
         }
-        assert_eq!(answer.status, 408);
+        assert_eq!(response.status, 408);
     }
     assert_eq!(node.get("slow"), None);
-    assert_lives_on(&node);
+    assert_healthy(&node);
     // The README says 30 s.
     assert!((29..45).contains(&after.as_secs()), "{after:?}");
 }

@@ -7,8 +7,8 @@ fn a_connection_serves_a_hundred_requests() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     for index in 0..100 {
-        let answer = client.put("/map?k=a", index.to_string().as_bytes());
-        assert!(answer.status < 300 && answer.header("Connection").is_none(), "{answer:?}");
+        let response = client.put("/map?k=a", index.to_string().as_bytes());
+        assert!(response.status < 300 && response.header("Connection").is_none(), "{response:?}");
         assert_eq!(client.get("/map?k=a").text(), format!("a={index}\n"));
     }
 }
@@ -26,7 +26,7 @@ fn pipelined_requests_are_answered_in_order() {
             .collect();
         client.send(requests);
         for index in 0..50 {
-            assert_eq!(client.answer().text(), format!("k{index}=value {index}\n"));
+            assert_eq!(client.response().text(), format!("k{index}=value {index}\n"));
         }
     }
 }
@@ -36,15 +36,15 @@ fn an_http_1_0_connection_is_closed_unless_keep_alive_is_requested() {
     let node = Node::alone(&[]);
     node.write("a", "1");
     let mut client = node.client();
-    assert_eq!(client.send("GET /map?k=a HTTP/1.0\r\n\r\n").answer().body, b"a=1\n");
+    assert_eq!(client.send("GET /map?k=a HTTP/1.0\r\n\r\n").response().body, b"a=1\n");
     assert_eq!(client.rest(), b"");
     let mut client = node.client();
     for _ in 0..3 {
         client.send("GET /map?k=a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-        assert_eq!(client.answer().body, b"a=1\n");
+        assert_eq!(client.response().body, b"a=1\n");
     }
     client.send("PUT /map?k=a HTTP/1.0\r\nContent-Length: 3\r\n\r\nnew");
-    assert_eq!(client.answer().status, 204);
+    assert_eq!(client.response().status, 204);
     assert_eq!(client.rest(), b"");
     assert_eq!(node.read("a"), "new");
 }
@@ -61,8 +61,8 @@ fn connection_close_is_confirmed_and_honoured() {
         ("PUT", "/map?k=a", &[b'x'; MIB + 1], 413),
     ] {
         let mut client = node.client();
-        let answer = client.request(method, target, &[("Connection", "close")], body);
-        assert_eq!((answer.status, answer.header("Connection")), (status, Some("close")));
+        let response = client.request(method, target, &[("Connection", "close")], body);
+        assert_eq!((response.status, response.header("Connection")), (status, Some("close")));
         assert_eq!(client.rest(), b"");
     }
 }
@@ -94,7 +94,7 @@ fn a_request_for_an_upgrade_gets_a_plain_response() {
     }
     assert_serves(&node);
     for client in &mut waiting {
-        assert_eq!(client.send(" there").answer().status, 204);
+        assert_eq!(client.send(" there").response().status, 204);
     }
     assert_eq!(node.read("old"), "half there");
 }

@@ -32,7 +32,7 @@ fn a_connection_survives_a_value_that_is_too_long() {
     }
     let chunk = [&b"20000\r\n"[..], &vec![b'x'; 0x20000], b"\r\n0\r\n\r\n"].concat();
     client.send("PUT /map?k=a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n").send(chunk);
-    assert_refused(&client.answer(), 413);
+    assert_refused(&client.response(), 413);
     assert_eq!(client.get("/map?k=a").body, b"a=0123456789\n");
 }
 

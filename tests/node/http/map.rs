@@ -15,14 +15,14 @@ fn a_put_returns_201_for_a_new_key_and_204_for_an_existing_one_without_a_body() 
     assert_eq!(without_date(&created), "HTTP/1.1 201 Created|Content-Length: 0");
     let replaced = client.put("/map?k=a", b"2");
     assert_eq!(without_date(&replaced), "HTTP/1.1 204 No Content|Content-Length: 0");
-    // Whatever came behind the heads would be taken for the start of this answer.
+    // Whatever came behind the heads would be taken for the start of this response.
     let found = client.get("/map?k=a");
-    let tag = found.header("ETag").expect("the answer for one key says its version");
+    let etag = found.header("ETag").expect("the response for one key says its version");
     let modified = found.header("Last-Modified").expect("and its time");
     assert_eq!(
         without_date(&found),
         format!(
-            "HTTP/1.1 200 OK|Content-Type: application/octet-stream|ETag: {tag}|Last-Modified: {modified}|Content-Length: 4"
+            "HTTP/1.1 200 OK|Content-Type: application/octet-stream|ETag: {etag}|Last-Modified: {modified}|Content-Length: 4"
         )
     );
     assert_eq!(found.body, b"a=2\n");
@@ -36,8 +36,8 @@ fn a_get_returns_keys_in_the_order_requested_with_duplicates_and_without_absent_
     }
     let mut client = node.client();
     let mut get = |target: &str| {
-        let answer = client.get(target);
-        (answer.status, answer.text())
+        let response = client.get(target);
+        (response.status, response.text())
     };
     let ok = |text: &str| (200, text.to_owned());
     assert_eq!(get("/map?k=c&k=a&k=b"), ok("c=3\na=1\nb=2\n"));
@@ -137,8 +137,8 @@ fn keys_and_values_may_be_empty() {
     assert_eq!(client.put("/map?k=empty", b"").status, 201);
     assert_eq!(client.get("/map?k=empty").body, b"empty=\n");
     // No body at all is an empty value too.
-    let answer = client.send("PUT /map?k=none HTTP/1.1\r\nHost: test\r\n\r\n").answer();
-    assert_eq!(answer.status, 201);
+    let response = client.send("PUT /map?k=none HTTP/1.1\r\nHost: test\r\n\r\n").response();
+    assert_eq!(response.status, 201);
     assert_eq!(client.get("/map?k=none").body, b"none=\n");
 }
 

@@ -21,7 +21,7 @@ fn head_is_get_without_a_body() {
         assert_eq!(head.status, 200, "{target}");
         assert_eq!(head.body, b"");
     }
-    // Had any of them a body, the next answer would begin with it.
+    // Had any of them a body, the next response would begin with it.
     assert_eq!(client.get("/map?k=a").body, b"a=value\n");
 }
 
@@ -33,19 +33,19 @@ fn other_methods_get_405_with_allow() {
     let others = ["PATCH", "OPTIONS", "TRACE", "CONNECT", "get", "PROPFIND", "X-Y"];
     for method in others {
         for body in [&b""[..], b"some body", &[b'x'; 5000]] {
-            let answer = client.request(method, "/map?k=a", &[], body);
-            assert_refused(&answer, 405);
-            assert_eq!(answer.header("Allow"), Some("GET, HEAD, PUT, POST, DELETE"));
-            let answer = client.request(method, "/map/a", &[], body);
-            assert_refused(&answer, 405);
-            assert_eq!(answer.header("Allow"), Some("GET, HEAD, PUT, DELETE"));
+            let response = client.request(method, "/map?k=a", &[], body);
+            assert_refused(&response, 405);
+            assert_eq!(response.header("Allow"), Some("GET, HEAD, PUT, POST, DELETE"));
+            let response = client.request(method, "/map/a", &[], body);
+            assert_refused(&response, 405);
+            assert_eq!(response.header("Allow"), Some("GET, HEAD, PUT, DELETE"));
         }
     }
     for target in ["/keys", "/peers", "/stats", "/metrics", "/healthz", "/readyz"] {
         for method in others.into_iter().chain(["PUT", "POST", "DELETE"]) {
-            let answer = client.request(method, target, &[], &[]);
-            assert_refused(&answer, 405);
-            assert_eq!(answer.header("Allow"), Some("GET, HEAD"));
+            let response = client.request(method, target, &[], &[]);
+            assert_refused(&response, 405);
+            assert_eq!(response.header("Allow"), Some("GET, HEAD"));
         }
     }
     assert_eq!(client.get("/map?k=a").body, b"a=value\n");

@@ -16,9 +16,9 @@ fn stats_begins_with_the_names_of_k8s_gossipcar_and_counts_correctly() {
     client.request("PATCH", "/map?k=a", &[], &[]);
     client.request("HEAD", "/map?k=a", &[], &[]);
     client.get("/readyz");
-    let answer = client.get("/stats");
-    assert_eq!(answer.header("Content-Type"), Some("text/plain; charset=UTF-8"));
-    let text = answer.text();
+    let response = client.get("/stats");
+    assert_eq!(response.header("Content-Type"), Some("text/plain; charset=UTF-8"));
+    let text = response.text();
     let names: Vec<&str> =
         text.lines().map(|line| line.split('=').next().unwrap_or_default()).collect();
     assert_eq!(
@@ -42,8 +42,8 @@ fn stats_begins_with_the_names_of_k8s_gossipcar_and_counts_correctly() {
 
 #[test]
 fn healthz_and_readyz_report_the_state_of_the_node() {
-    let places = Cluster::places(2);
-    let first = places.start(0, &[("READY_TIMEOUT", "1h"), ("SYNC_INTERVAL", "50ms")]);
+    let addresses = Cluster::addresses(2);
+    let first = addresses.start(0, &[("READY_TIMEOUT", "1h"), ("SYNC_INTERVAL", "50ms")]);
     let mut client = first.client();
     assert_eq!(client.get("/healthz").text(), "ok\n");
     let unready = client.get("/readyz");
@@ -51,7 +51,7 @@ fn healthz_and_readyz_report_the_state_of_the_node() {
     assert!(unready.text().contains("no exchange with a peer"), "{unready:?}");
     // It can be read and written meanwhile.
     assert_eq!(client.put("/map?k=a", b"1").status, 201);
-    let second = places.start(1, &[("SYNC_INTERVAL", "50ms")]);
+    let second = addresses.start(1, &[("SYNC_INTERVAL", "50ms")]);
     first.wait_until_ready();
     assert_eq!(client.get("/readyz").text(), "ready\n");
     second.wait_until_ready();
@@ -60,7 +60,7 @@ fn healthz_and_readyz_report_the_state_of_the_node() {
 
 #[test]
 fn a_node_without_peers_is_ready_after_ready_timeout() {
-    let node = Cluster::places(2).start(0, &[("READY_TIMEOUT", "300ms")]);
+    let node = Cluster::addresses(2).start(0, &[("READY_TIMEOUT", "300ms")]);
     node.wait_until_ready();
     assert!(node.count("upSecs") < 10);
     assert_eq!(node.count("nOutSyncs"), 0);
@@ -106,9 +106,9 @@ fn check_prometheus(text: &str) -> Result<usize, String> {
 fn metrics_are_in_the_prometheus_text_format() {
     let node = Node::alone(&[]);
     node.write("a", "1");
-    let answer = node.request("GET", "/metrics", &[]);
-    assert_eq!(answer.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    let text = answer.text();
+    let response = node.request("GET", "/metrics", &[]);
+    assert_eq!(response.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let text = response.text();
     assert!(check_prometheus(&text).unwrap() > 20);
     assert!(text.contains("\ngossip_sidecar_keys 1\n"), "{text}");
     assert!(text.contains("\ngossip_sidecar_http_requests_good_total "), "{text}");

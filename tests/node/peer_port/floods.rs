@@ -1,7 +1,7 @@
 //! Floods.
 
-use super::{assert_counted, assert_gossips, call, clock_ms, hello, node};
-use crate::support::ANSWER_LIMIT;
+use super::{assert_counted, assert_gossips, clock_ms, connect, hello, node};
+use crate::support::RESPONSE_LIMIT;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
@@ -10,7 +10,7 @@ fn a_line_of_ten_megabytes_is_refused_and_takes_no_memory() {
     let node = node();
     let before_kib = node.resident_kib();
     for _ in 0..5 {
-        let mut stream = call(&node);
+        let mut stream = connect(&node);
         let piece = [b'a'; 64 * 1024];
         let mut sent = 0;
         while sent < 10 * 1024 * 1024 {
@@ -39,7 +39,7 @@ fn an_announced_value_of_16_mib_that_never_arrives_takes_no_memory() {
     let promise = format!("put {:012x}0000-00000001 3 16777216\nkey", clock_ms());
     let mut silent = Vec::new();
     for index in 0..6 {
-        let mut stream = call(&node);
+        let mut stream = connect(&node);
         let greeting = hello("default", &format!("0000000{index}"));
         stream.write_all(format!("{greeting}{promise}").as_bytes()).unwrap();
         silent.push(stream);
@@ -60,9 +60,9 @@ const MAX_TURN_BYTES: u64 = 25_233_408;
 
 /// Writes the same thing again and again until the node closes; gives how many bytes it took, and
 /// what it said.
-fn go_on_for_ever(stream: &mut TcpStream, mut next: impl FnMut() -> Vec<u8>) -> (u64, String) {
+fn write_until_closed(stream: &mut TcpStream, mut next: impl FnMut() -> Vec<u8>) -> (u64, String) {
     const TEN_GB: u64 = 10_000_000_000;
-    stream.set_write_timeout(Some(ANSWER_LIMIT)).expect("the limit is not zero");
+    stream.set_write_timeout(Some(RESPONSE_LIMIT)).expect("the limit is not zero");
     let mut sent = 0;
     while sent < TEN_GB {
         match stream.write(&next()) {
@@ -75,10 +75,10 @@ fn go_on_for_ever(stream: &mut TcpStream, mut next: impl FnMut() -> Vec<u8>) -> 
             }
         }
     }
-    let mut answer = Vec::new();
+    let mut reply = Vec::new();
     // What it did not read resets the connection, maybe before its last word was read.
-    let _ = stream.read_to_end(&mut answer);
-    (sent, String::from_utf8_lossy(&answer).into_owned())
+    let _ = stream.read_to_end(&mut reply);
+    (sent, String::from_utf8_lossy(&reply).into_owned())
 }
 
 #[test]
@@ -88,11 +88,11 @@ fn an_endless_turn_is_disconnected_and_takes_no_memory() {
     let threads = node.threads();
     let start_ms = clock_ms();
     let (most_threads, most_kib) = node.peaks_while(|| {
-        let mut stream = call(&node);
+        let mut stream = connect(&node);
         stream.write_all(hello("default", "00000001").as_bytes()).unwrap();
         let mut index = 0;
         // One key, so that what is kept does not grow.
-        let (sent, answer) = go_on_for_ever(&mut stream, || {
+        let (sent, reply) = write_until_closed(&mut stream, || {
             index += 1;
             let head = format!("put {start_ms:012x}{index:04x}-00000001 3 60000\nkey");
             [head.as_bytes(), &[b'x'; 60_000], b"\n"].concat()
@@ -100,7 +100,7 @@ fn an_endless_turn_is_disconnected_and_takes_no_memory() {
         println!("{sent} bytes were sent, {index} records");
         // Beyond what it reads there is what the system's buffers hold.
         assert!((MAX_TURN_BYTES - 100..2 * MAX_TURN_BYTES).contains(&sent), "{sent}");
-        assert_eq!(answer, "", "a turn that is too long is closed without a word");
+        assert_eq!(reply, "", "a turn that is too long is closed without a word");
     });
     assert_counted(&node, "nBrokenAnswers", 1);
     assert_eq!(node.count("nBytesReceived"), MAX_TURN_BYTES);
@@ -119,12 +119,12 @@ fn an_endless_line_is_disconnected_after_its_first_kilobytes() {
     let before_kib = node.resident_kib();
     let (_, most_kib) = node.peaks_while(|| {
         for greeting in [hello("default", "00000001"), String::new()] {
-            let mut stream = call(&node);
+            let mut stream = connect(&node);
             stream.write_all(greeting.as_bytes()).unwrap();
-            let (sent, answer) =
-                go_on_for_ever(&mut stream, || b"want 0123456789abcdef".repeat(1000));
+            let (sent, reply) =
+                write_until_closed(&mut stream, || b"want 0123456789abcdef".repeat(1000));
             println!("{sent} bytes were sent");
-            assert!("refuse grammar\n".starts_with(&answer), "{answer:?}");
+            assert!("refuse grammar\n".starts_with(&reply), "{reply:?}");
         }
     });
     assert_counted(&node, "nRefusedGrammar", 2);

@@ -1,6 +1,6 @@
 //! Idle connections.
 
-use super::{SOON, TROUBLES, assert_gossips, call, hello, node};
+use super::{FAILURE_COUNTERS, REACTION_LIMIT, assert_gossips, connect, hello, node};
 use crate::support::{Cluster, eventually, same};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 fn a_silent_initiator_is_disconnected_after_a_second() {
     let node = node();
     let began = Instant::now();
-    let mut stream = call(&node);
+    let mut stream = connect(&node);
     assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0);
     let after = began.elapsed();
     assert!((900..5000).contains(&after.as_millis()), "{after:?}");
@@ -21,7 +21,7 @@ fn connections_closed_without_a_byte_are_neither_counted_nor_logged() {
     let node = node();
     for half in [true, false] {
         for _ in 0..50 {
-            let mut stream = call(&node);
+            let mut stream = connect(&node);
             if half {
                 stream.shutdown(Shutdown::Write).unwrap();
                 // The node has taken note of it once it closes too.
@@ -31,7 +31,7 @@ fn connections_closed_without_a_byte_are_neither_counted_nor_logged() {
     }
     assert_gossips(&node, "still");
     let stats = node.stats();
-    for name in TROUBLES {
+    for name in FAILURE_COUNTERS {
         // Of those that close at once some may still be there when the next one calls.
         assert!(stats[name] == "0" || name == "nRefusedBusy", "{name}");
     }
@@ -45,14 +45,14 @@ fn a_hundred_initiators_at_once_are_refused_as_busy_and_gossip_goes_on() {
     let node = node();
     let before_kib = node.resident_kib();
     let began = Instant::now();
-    let mut initiators: Vec<TcpStream> = (0..100).map(|_| call(&node)).collect();
+    let mut initiators: Vec<TcpStream> = (0..100).map(|_| connect(&node)).collect();
     let held = began.elapsed();
     let mut busy = 0;
     for initiator in &mut initiators {
-        let mut answer = String::new();
+        let mut reply = String::new();
         // Those who got a place say nothing, and lose it after a second.
-        initiator.read_to_string(&mut answer).unwrap();
-        match answer.as_str() {
+        initiator.read_to_string(&mut reply).unwrap();
+        match reply.as_str() {
             "refuse busy\n" => busy += 1,
             "" => {}
             other => panic!("{other:?}"),
@@ -73,10 +73,10 @@ fn a_cluster_converges_while_its_peer_ports_are_crowded() {
     let cluster = Cluster::start(3, &[("SYNC_INTERVAL", "100ms")]);
     for round in 0..5 {
         let crowd: Vec<TcpStream> =
-            cluster.nodes.iter().flat_map(|node| (0..20).map(|_| call(node))).collect();
+            cluster.nodes.iter().flat_map(|node| (0..20).map(|_| connect(node))).collect();
         cluster.nodes[round % 3].write("key", format!("value {round}"));
         drop(crowd);
-        cluster.wait_for(SOON, "key", &format!("value {round}"));
+        cluster.wait_for(REACTION_LIMIT, "key", &format!("value {round}"));
     }
 }
 
@@ -86,23 +86,23 @@ fn hundreds_of_silent_initiators_take_few_threads_and_log_lines() {
     let before_kib = node.resident_kib();
     let threads = node.threads();
     let descriptors = node.descriptors();
-    let mut answers = Vec::new();
+    let mut replies = Vec::new();
     let (most_threads, most_kib) = node.peaks_while(|| {
-        let initiators: Vec<TcpStream> = (0..400).map(|_| call(&node)).collect();
+        let initiators: Vec<TcpStream> = (0..400).map(|_| connect(&node)).collect();
         // HTTP does not wait for them.
         node.write("meanwhile", "served");
         for mut initiator in initiators {
-            let mut answer = String::new();
-            initiator.read_to_string(&mut answer).unwrap();
-            answers.push(answer);
+            let mut reply = String::new();
+            initiator.read_to_string(&mut reply).unwrap();
+            replies.push(reply);
         }
     });
-    let busy = answers.iter().filter(|answer| *answer == "refuse busy\n").count();
-    let silent = answers.iter().filter(|answer| answer.is_empty()).count();
+    let busy = replies.iter().filter(|reply| *reply == "refuse busy\n").count();
+    let silent = replies.iter().filter(|reply| reply.is_empty()).count();
     println!("{busy} busy, {silent} silent, {most_threads} threads");
-    assert_eq!(busy + silent, 400, "{answers:?}");
+    assert_eq!(busy + silent, 400, "{replies:?}");
     assert!(busy >= 200, "{busy}");
-    eventually(SOON, "each is counted", || {
+    eventually(REACTION_LIMIT, "each is counted", || {
         let counts = (node.count("nRefusedBusy"), node.count("nBrokenAnswers"));
         same(counts, (busy as u64, silent as u64))
     });
@@ -111,7 +111,7 @@ fn hundreds_of_silent_initiators_take_few_threads_and_log_lines() {
     assert!(grown_kib < 4096, "{grown_kib} KiB");
     assert!(node.log_lines() < 15, "{}", node.log());
     assert_gossips(&node, "still");
-    eventually(SOON, "all is given back", || {
+    eventually(REACTION_LIMIT, "all is given back", || {
         same(node.descriptors() <= descriptors + 4 && node.threads() <= threads + 8, true)
     });
 }
@@ -130,17 +130,17 @@ fn initiators_that_never_close_hold_no_resources() {
             _ => "junk\n".to_owned(),
         };
         // Whoever came before may still have his place for a moment.
-        eventually(SOON, "it is answered", || {
-            let mut stream = call(&node);
+        eventually(REACTION_LIMIT, "it is answered", || {
+            let mut stream = connect(&node);
             stream.write_all(greeting.as_bytes()).unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).unwrap();
-            let is_busy = answer.contains("busy");
+            let mut reply = String::new();
+            stream.read_to_string(&mut reply).unwrap();
+            let is_busy = reply.contains("busy");
             kept.push(stream);
-            if is_busy { Err(answer) } else { Ok(()) }
+            if is_busy { Err(reply) } else { Ok(()) }
         });
     }
-    eventually(SOON, "all is given back", || {
+    eventually(REACTION_LIMIT, "all is given back", || {
         let now = (node.threads(), node.descriptors());
         let is_back = now.0 <= threads + 8 && now.1 <= descriptors + 4;
         if is_back { Ok(()) } else { Err(format!("{now:?} instead of {threads}, {descriptors}")) }

@@ -10,16 +10,16 @@ mod floods;
 
 mod idle_connections;
 
-use crate::support::{ANSWER_LIMIT, Node, eventually, same};
+use crate::support::{Node, RESPONSE_LIMIT, eventually, same};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What a node does about an initiator, it does in this time.
-const SOON: Duration = Duration::from_secs(10);
+const REACTION_LIMIT: Duration = Duration::from_secs(10);
 
 /// All that a node counts of initiators that it does not get on with.
-const TROUBLES: [&str; 6] = [
+const FAILURE_COUNTERS: [&str; 6] = [
     "nBrokenAnswers",
     "nRefusedProtocol",
     "nRefusedCluster",
@@ -33,9 +33,9 @@ fn node() -> Node {
     Node::alone(&[("LOG_LEVEL", "info")])
 }
 
-fn call(node: &Node) -> TcpStream {
+fn connect(node: &Node) -> TcpStream {
     let stream = TcpStream::connect(node.peer).expect("the node listens");
-    stream.set_read_timeout(Some(ANSWER_LIMIT)).expect("the limit is not zero");
+    stream.set_read_timeout(Some(RESPONSE_LIMIT)).expect("the limit is not zero");
     stream.set_nodelay(true).expect("the socket is open");
     stream
 }
@@ -50,27 +50,27 @@ fn hello(cluster: &str, node: &str) -> String {
 }
 
 /// Says something, and gives all that comes back until the node closes.
-fn say(node: &Node, bytes: impl AsRef<[u8]>) -> String {
-    let mut stream = call(node);
+fn send_and_read(node: &Node, bytes: impl AsRef<[u8]>) -> String {
+    let mut stream = connect(node);
     stream.write_all(bytes.as_ref()).expect("the node reads");
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("the node closes in order");
-    String::from_utf8_lossy(&answer).into_owned()
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).expect("the node closes in order");
+    String::from_utf8_lossy(&reply).into_owned()
 }
 
 /// Waits until the node has counted this much trouble, and none of another kind.
 #[track_caller]
 fn assert_counted(node: &Node, name: &str, count: u64) {
-    eventually(SOON, &format!("{name} is {count}"), || same(node.count(name), count));
+    eventually(REACTION_LIMIT, &format!("{name} is {count}"), || same(node.count(name), count));
     let stats = node.stats();
-    for other in TROUBLES.into_iter().filter(|other| *other != name) {
+    for other in FAILURE_COUNTERS.into_iter().filter(|other| *other != name) {
         assert_eq!(stats[other], "0", "{other}");
     }
 }
 
 /// What a peer says that has one entry: it sends that in its first turn, and in its second, whatever
 /// it was asked, that it has nothing more.
-fn visit(key: &str, value: &str) -> String {
+fn one_key_exchange(key: &str, value: &str) -> String {
     let version = format!("{:012x}0000-00000007", clock_ms());
     let record = format!("put {version} {} {}\n{key}{value}\n", key.len(), value.len());
     format!("{}{record}\n\n", hello("default", "00000007"))
@@ -79,14 +79,14 @@ fn visit(key: &str, value: &str) -> String {
 /// That gossip and HTTP work: a peer of one key comes, and leaves it here.
 #[track_caller]
 fn assert_gossips(node: &Node, key: &str) {
-    eventually(SOON, "a peer is answered", || {
-        let mut stream = call(node);
-        let mut answer = String::new();
+    eventually(REACTION_LIMIT, "a peer is answered", || {
+        let mut stream = connect(node);
+        let mut reply = String::new();
         let outcome = stream
-            .write_all(visit(key, "value").as_bytes())
-            .and_then(|()| stream.read_to_string(&mut answer));
-        // Those who came before may still have all the places.
-        if answer.contains("done ") { Ok(()) } else { Err(format!("{outcome:?} {answer:?}")) }
+            .write_all(one_key_exchange(key, "value").as_bytes())
+            .and_then(|()| stream.read_to_string(&mut reply));
+        // Those who came before may still have all the addresses.
+        if reply.contains("done ") { Ok(()) } else { Err(format!("{outcome:?} {reply:?}")) }
     });
     assert_eq!(node.read(key), "value");
 }

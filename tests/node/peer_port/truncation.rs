@@ -1,7 +1,8 @@
 //! Truncation.
 
 use super::{
-    SOON, TROUBLES, assert_counted, assert_gossips, call, clock_ms, hello, node, say, visit,
+    FAILURE_COUNTERS, REACTION_LIMIT, assert_counted, assert_gossips, clock_ms, connect, hello,
+    node, one_key_exchange, send_and_read,
 };
 use crate::support::{eventually, same};
 use std::io::{Read, Write};
@@ -11,18 +12,18 @@ use std::time::{Duration, Instant};
 #[test]
 fn a_truncated_exchange_stores_complete_records_only() {
     let node = node();
-    let whole = visit("key", "value");
+    let whole = one_key_exchange("key", "value");
     let is_said = whole.find("value\n").map(|start| start + "value\n".len());
     for length in 0..whole.len() {
-        let mut stream = call(&node);
+        let mut stream = connect(&node);
         stream.write_all(&whole.as_bytes()[..length]).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
+        let mut reply = Vec::new();
+        let _ = stream.read_to_end(&mut reply);
         let is_there = node.get("key").is_some();
         assert_eq!(is_there, is_said.is_some_and(|said| length >= said), "after {length} bytes");
     }
-    assert!(say(&node, whole).contains("done "));
+    assert!(send_and_read(&node, whole).contains("done "));
     assert_eq!(node.read("key"), "value");
 }
 
@@ -41,7 +42,7 @@ fn half_closed_exchanges_count_as_broken_and_end_at_once() {
         format!("{greeting}put {version} 3 5\nkeyvalue"),
     ] {
         let began = Instant::now();
-        let mut stream = call(&node);
+        let mut stream = connect(&node);
         stream.write_all(said.as_bytes()).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0, "{said:?}");
@@ -51,29 +52,29 @@ fn half_closed_exchanges_count_as_broken_and_end_at_once() {
     }
     assert_eq!(node.count("keys"), 0);
     // Who has said all that he will say may close his side.
-    let mut stream = call(&node);
-    stream.write_all(visit("key", "value").as_bytes()).unwrap();
+    let mut stream = connect(&node);
+    stream.write_all(one_key_exchange("key", "value").as_bytes()).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.contains("done "), "{answer:?}");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.contains("done "), "{reply:?}");
     assert_gossips(&node, "still");
 }
 
 #[test]
 fn a_hello_sent_byte_by_byte_is_answered() {
     let node = node();
-    let mut stream = call(&node);
+    let mut stream = connect(&node);
     for byte in (hello("default", "00000001") + "\n").bytes() {
         stream.write_all(&[byte]).unwrap();
         // Only so that the bytes travel one by one; nothing depends on how long this takes.
         std::thread::yield_now();
     }
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.contains("done "), "{answer:?}");
-    eventually(SOON, "it is counted", || same(node.count("nInSyncs"), 1));
-    for name in TROUBLES {
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.contains("done "), "{reply:?}");
+    eventually(REACTION_LIMIT, "it is counted", || same(node.count("nInSyncs"), 1));
+    for name in FAILURE_COUNTERS {
         assert_eq!(node.count(name), 0, "{name}");
     }
 }
@@ -93,7 +94,7 @@ fn trickling_exchanges_are_disconnected_at_their_deadline() {
     ];
     let began = Instant::now();
     let trickle = |at_once: usize, text: &str| {
-        let mut stream = call(&node);
+        let mut stream = connect(&node);
         stream.write_all(&text.as_bytes()[..at_once]).unwrap();
         for byte in text.as_bytes()[at_once..].iter().cycle() {
             if stream.write_all(&[*byte]).is_err() {

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Loopback addresses that no other test uses, in this process or another.
-pub fn addresses(count: u32) -> Vec<Ipv4Addr> {
+pub fn fresh_ips(count: u32) -> Vec<Ipv4Addr> {
     static USED: AtomicU32 = AtomicU32::new(0);
     let first = std::process::id().wrapping_mul(256).wrapping_add(USED.fetch_add(count, Relaxed));
     let address = |index: u32| {

@@ -1,6 +1,6 @@
 //! An HTTP client that shows every byte.
 
-use crate::support::ANSWER_LIMIT;
+use crate::support::RESPONSE_LIMIT;
 use std::fmt::{Debug, Write as _};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,8 +16,8 @@ pub struct Client {
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the node listens");
-        stream.set_read_timeout(Some(ANSWER_LIMIT)).expect("the limit is not zero");
-        stream.set_write_timeout(Some(ANSWER_LIMIT)).expect("the limit is not zero");
+        stream.set_read_timeout(Some(RESPONSE_LIMIT)).expect("the limit is not zero");
+        stream.set_write_timeout(Some(RESPONSE_LIMIT)).expect("the limit is not zero");
         stream.set_nodelay(true).expect("the socket is open");
         Self { stream, buffer: Vec::new() }
     }
@@ -28,39 +28,39 @@ impl Client {
         self
     }
 
-    /// Sends one request and reads the answer.
+    /// Sends one request and reads the response.
     pub fn request(
         &mut self,
         method: &str,
         target: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Answer {
+    ) -> Response {
         self.send(request_bytes(method, target, headers, body));
-        self.answer_to(method)
+        self.response_to(method)
     }
 
-    pub fn get(&mut self, target: &str) -> Answer {
+    pub fn get(&mut self, target: &str) -> Response {
         self.request("GET", target, &[], &[])
     }
 
-    pub fn put(&mut self, target: &str, body: &[u8]) -> Answer {
+    pub fn put(&mut self, target: &str, body: &[u8]) -> Response {
         self.request("PUT", target, &[], body)
     }
 
-    /// Reads an answer.
-    pub fn answer(&mut self) -> Answer {
-        self.answer_to("GET")
+    /// Reads an response.
+    pub fn response(&mut self) -> Response {
+        self.response_to("GET")
     }
 
-    /// Reads the answer to a method: HEAD has none of the body that is announced.
-    pub fn answer_to(&mut self, method: &str) -> Answer {
+    /// Reads the response to a method: HEAD has none of the body that is announced.
+    pub fn response_to(&mut self, method: &str) -> Response {
         let end = loop {
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
                 break end;
             }
             assert!(
-                self.read_more().expect("the node answers") > 0,
+                self.read_more().expect("the node responds") > 0,
                 "closed within the head: {:?}",
                 String::from_utf8_lossy(&self.buffer)
             );
@@ -70,23 +70,23 @@ impl Client {
         head.truncate(end);
         let head = String::from_utf8(head).expect("the head is a text");
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let mut answer =
-            Answer { status: status.expect("there is a status"), head, body: Vec::new() };
-        let length = match answer.header("Content-Length") {
+        let mut response =
+            Response { status: status.expect("there is a status"), head, body: Vec::new() };
+        let length = match response.header("Content-Length") {
             Some(length) => length.parse().expect("it is a number"),
-            // Only an interim answer, and one that says that nothing has changed, have none.
+            // Only an interim response, and one that says that nothing has changed, have none.
             None => {
-                assert!([100, 304].contains(&answer.status), "no Content-Length: {answer:?}");
+                assert!([100, 304].contains(&response.status), "no Content-Length: {response:?}");
                 0
             }
         };
         let length = if method == "HEAD" { 0 } else { length };
         while self.buffer.len() < length {
-            assert!(self.read_more().expect("the node answers") > 0, "closed within the body");
+            assert!(self.read_more().expect("the node responds") > 0, "closed within the body");
         }
         let rest = self.buffer.split_off(length);
-        answer.body = std::mem::replace(&mut self.buffer, rest);
-        answer
+        response.body = std::mem::replace(&mut self.buffer, rest);
+        response
     }
 
     fn read_more(&mut self) -> io::Result<usize> {
@@ -109,16 +109,16 @@ impl Client {
     }
 }
 
-/// An HTTP answer.
+/// An HTTP response.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     /// Status line and headers, without the empty line that ends them.
     pub head: String,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     /// The header's value; there must not be two of it.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.head.lines().skip(1).filter_map(|line| {
@@ -135,7 +135,7 @@ impl Answer {
     }
 }
 
-impl Debug for Answer {
+impl Debug for Response {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let shown = &self.body[..self.body.len().min(300)];
         write!(f, "{:?} {:?}", self.head, String::from_utf8_lossy(shown))

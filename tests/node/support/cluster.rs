@@ -1,6 +1,6 @@
 //! Nodes that know each other.
 
-use crate::support::{Node, addresses, eventually, free_port, same};
+use crate::support::{Node, eventually, free_port, fresh_ips, same};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -12,16 +12,16 @@ pub struct Cluster {
 impl Cluster {
     /// Starts nodes, and waits until all of them are ready.
     pub fn start(count: u32, settings: &[(&str, &str)]) -> Self {
-        let cluster = Self::places(count).start_first(count as usize, settings);
+        let cluster = Self::addresses(count).start_first(count as usize, settings);
         cluster.nodes.iter().for_each(Node::wait_until_ready);
         cluster
     }
 
     /// Addresses for a cluster none of whose nodes runs yet.
-    pub fn places(count: u32) -> Places {
-        let ips: Vec<IpAddr> = addresses(count).into_iter().map(IpAddr::from).collect();
+    pub fn addresses(count: u32) -> Addresses {
+        let ips: Vec<IpAddr> = fresh_ips(count).into_iter().map(IpAddr::from).collect();
         let (http_port, peer_port) = (free_port(&ips), free_port(&ips));
-        Places { ips, http_port, peer_port }
+        Addresses { ips, http_port, peer_port }
     }
 
     /// Waits until all nodes have the value, and says how long that took.
@@ -54,13 +54,13 @@ impl Cluster {
 }
 
 /// The addresses of a cluster.
-pub struct Places {
+pub struct Addresses {
     pub ips: Vec<IpAddr>,
     pub http_port: u16,
     pub peer_port: u16,
 }
 
-impl Places {
+impl Addresses {
     /// All of them, as `SERVICE_DNS_NAME` takes them.
     pub fn list(&self) -> String {
         self.list_of(&(0..self.ips.len()).collect::<Vec<_>>())

@@ -1,7 +1,7 @@
 //! A sidecar as a child process.
 
 use crate::support::{
-    ANSWER_LIMIT, Answer, BINARY, Client, POLL_EVERY, addresses, binary, eventually, free_port,
+    BINARY, Client, POLL_EVERY, RESPONSE_LIMIT, Response, binary, eventually, free_port, fresh_ips,
     map_target, same, signal,
 };
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// A node that does not answer in this time after its start never will.
+/// A node that does not response in this time after its start never will.
 const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// How often a node whose port was taken is started again.
@@ -32,7 +32,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node and waits until it answers HTTP.
+    /// Starts a node and waits until it responds HTTP.
     pub fn start(http: SocketAddr, peer: SocketAddr, settings: &[(&str, &str)]) -> Self {
         Self::start_after(None, http, peer, settings)
     }
@@ -67,7 +67,7 @@ impl Node {
 
     /// A node that knows nobody else, started from a shell that runs `before` first.
     pub fn alone_after(before: Option<&'static str>, settings: &[(&str, &str)]) -> Self {
-        let ip = IpAddr::from(addresses(1)[0]);
+        let ip = IpAddr::from(fresh_ips(1)[0]);
         let (http, peer) = (free_port(&[ip]), free_port(&[ip]));
         let name = ip.to_string();
         let settings = [&[("SERVICE_DNS_NAME", name.as_str())], settings].concat();
@@ -78,7 +78,7 @@ impl Node {
         let mut starts = 1;
         let began = Instant::now();
         loop {
-            if answers(self.http) {
+            if responds(self.http) {
                 return;
             }
             if let Some(status) = self.child.try_wait().expect("it is our child") {
@@ -92,7 +92,7 @@ impl Node {
                 starts += 1;
                 (self.child, self.log_reader) = spawn(self.before, &self.settings, &self.log);
             }
-            assert!(began.elapsed() < START_LIMIT, "no answer after the start: {}", self.log());
+            assert!(began.elapsed() < START_LIMIT, "no response after the start: {}", self.log());
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -157,27 +157,27 @@ impl Node {
     }
 
     /// Sends one request over a connection of its own.
-    pub fn request(&self, method: &str, target: &str, body: &[u8]) -> Answer {
+    pub fn request(&self, method: &str, target: &str, body: &[u8]) -> Response {
         self.client().request(method, target, &[("Connection", "close")], body)
     }
 
-    pub fn put(&self, key: &str, value: impl AsRef<[u8]>) -> Answer {
+    pub fn put(&self, key: &str, value: impl AsRef<[u8]>) -> Response {
         self.request("PUT", &map_target(&[key]), value.as_ref())
     }
 
     /// Writes a value, which must work.
     pub fn write(&self, key: &str, value: impl AsRef<[u8]>) {
-        let answer = self.put(key, value);
-        assert!([201, 204].contains(&answer.status), "PUT of {key:?}: {answer:?}");
+        let response = self.put(key, value);
+        assert!([201, 204].contains(&response.status), "PUT of {key:?}: {response:?}");
     }
 
     /// The key's value, if it has one.
     pub fn get(&self, key: &str) -> Option<Vec<u8>> {
-        let answer = self.request("GET", &map_target(&[key]), &[]);
-        match answer.status {
+        let response = self.request("GET", &map_target(&[key]), &[]);
+        match response.status {
             404 => None,
-            200 => Some(answer.body[key.len() + 1..answer.body.len() - 1].to_vec()),
-            _ => panic!("GET of {key:?}: {answer:?}"),
+            200 => Some(response.body[key.len() + 1..response.body.len() - 1].to_vec()),
+            _ => panic!("GET of {key:?}: {response:?}"),
         }
     }
 
@@ -191,9 +191,9 @@ impl Node {
 
     /// `/stats` by name.
     pub fn stats(&self) -> HashMap<String, String> {
-        let answer = self.request("GET", "/stats", &[]);
-        assert_eq!(answer.status, 200);
-        let text = String::from_utf8(answer.body).expect("/stats is a text");
+        let response = self.request("GET", "/stats", &[]);
+        assert_eq!(response.status, 200);
+        let text = String::from_utf8(response.body).expect("/stats is a text");
         let fact = |line: &str| {
             let (name, value) = line.split_once('=').expect("each line is name=value");
             (name.to_owned(), value.to_owned())
@@ -211,7 +211,7 @@ impl Node {
     }
 
     pub fn wait_until_ready(&self) {
-        eventually(ANSWER_LIMIT, "ready", || same(self.is_ready(), true));
+        eventually(RESPONSE_LIMIT, "ready", || same(self.is_ready(), true));
     }
 
     /// Resident memory in KiB.
@@ -300,15 +300,16 @@ fn spawn(
     (child, Some(reader))
 }
 
-/// Whether a sidecar answers there.
-fn answers(http: SocketAddr) -> bool {
+/// Whether a sidecar responds there.
+fn responds(http: SocketAddr) -> bool {
     let ask = || -> io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(http)?;
-        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+        stream.set_read_timeout(Some(RESPONSE_LIMIT))?;
         stream.write_all(b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n")?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        Ok(answer)
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response)?;
+        Ok(response)
     };
-    ask().is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(b"ok\n"))
+    ask()
+        .is_ok_and(|response| response.starts_with(b"HTTP/1.1 200 ") && response.ends_with(b"ok\n"))
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// How often a condition is looked at.
 pub const POLL_EVERY: Duration = Duration::from_millis(5);
 
-/// Any answer of a node must come within this time; generous, since the machine may be busy.
-pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// Any response of a node must come within this time; generous, since the machine may be busy.
+pub const RESPONSE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Looks again and again until `look` gives `Ok`; fails with the last state once `limit` is over.
 pub fn eventually<T>(

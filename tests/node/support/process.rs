@@ -1,6 +1,6 @@
 //! The binary, run to its end.
 
-use crate::support::ANSWER_LIMIT;
+use crate::support::RESPONSE_LIMIT;
 use std::io::Write;
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::RecvTimeoutError;
@@ -30,7 +30,7 @@ pub fn run_with_input(arguments: &[&str], environment: &[(&str, &str)], input: &
     let (ended, ends) = std::sync::mpsc::channel::<()>();
     // What should have ended with an error may serve on instead.
     let watch = std::thread::spawn(move || {
-        if ends.recv_timeout(ANSWER_LIMIT) == Err(RecvTimeoutError::Timeout) {
+        if ends.recv_timeout(RESPONSE_LIMIT) == Err(RecvTimeoutError::Timeout) {
             signal(pid, "KILL");
         }
     });
