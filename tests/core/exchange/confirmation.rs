@@ -1,4 +1,4 @@
-//! What a side may report as confirmed.
+//! What each role may report about the peer after an exchange.
 
 use crate::support::{WALL_MS, exchange, store, store_with, values};
 
@@ -12,7 +12,7 @@ fn a_responder_that_sent_records_cannot_know_that_they_arrived() {
         let mut responder = store_with(2, &both[..responder_has]);
         let outcome = exchange(&mut initiator, &mut responder, WALL_MS);
         assert!(outcome.initiator.complete && outcome.responder.complete);
-        assert!(outcome.initiator.confirmed, "the responder said that it was done");
+        assert!(outcome.initiator.confirmed, "the responder reported `done`");
         assert_eq!(
             outcome.responder.confirmed, responder_is_sure,
             "{initiator_has} and {responder_has} keys"

@@ -30,14 +30,15 @@ proptest! {
         prop_assert_eq!(&contents(&responder), &best);
         assert_consistent(&initiator);
         assert_consistent(&responder);
-        // Nothing travels for nothing; but what the recent-update list brings, the walk may bring again.
+        // No record is sent in vain, except that the walk may send again what the recent updates
+        // have sent.
         let recent = initiator_recent as u64;
         prop_assert!((0..=recent).contains(&(outcome.initiator.sent - outcome.responder.taken)));
         prop_assert!((0..=recent).contains(&(outcome.responder.sent - outcome.initiator.taken)));
         prop_assert_eq!(outcome.initiator.peer, Some(2));
         prop_assert_eq!(outcome.responder.peer, Some(1));
         prop_assert_eq!(outcome.responder.clock_offset_ms, Some(0));
-        // Who has nothing to learn is told so.
+        // Once the stores are equal, an exchange ends after one round trip.
         let idle = exchange(&mut initiator, &mut responder, WALL_MS + RECENT_FOR_MS + 1);
         prop_assert_eq!(idle.round_trips(), 1);
     }
@@ -71,7 +72,7 @@ proptest! {
         prop_assert!(outcome.over);
         assert_consistent(&initiator);
         assert_consistent(&responder);
-        // All that was there before it started has come across.
+        // Everything that was there before the exchange began has been transferred.
         let best = freshest(seen[..2].to_vec());
         for store in [&initiator, &responder] {
             for (key, entry) in &best {
@@ -79,7 +80,7 @@ proptest! {
                 prop_assert!(now >= Some(entry.version), "{key:?} is {now:?}, was {entry:?}");
             }
         }
-        // Nothing is lost, nothing comes from nowhere, and quiet stores become equal.
+        // Nothing is lost or invented, and the next exchange makes the stores equal.
         let best = freshest(seen);
         prop_assert_eq!(&freshest([contents(&initiator), contents(&responder)]), &best);
         prop_assert!(exchange(&mut responder, &mut initiator, WALL_MS + 1).responder.complete);
@@ -99,28 +100,28 @@ proptest! {
         let theirs = [both, theirs].concat();
         let best =
             freshest([&ours, &theirs].map(|learned| contents(&store_that_learned(3, learned))));
-        for cut_after in 0.. {
+        for stops_after in 0.. {
             let mut initiator = store_that_learned(1, &ours);
             let mut responder = store_that_learned(2, &theirs);
-            let cut = exchange_with(
+            let interrupted = exchange_with(
                 (&mut initiator, member()),
                 (&mut responder, member()),
                 WALL_MS,
                 &mut |_, _, messages| match messages {
-                    _ if messages < cut_after => ControlFlow::Continue(()),
+                    _ if messages < stops_after => ControlFlow::Continue(()),
                     _ => ControlFlow::Break(()),
                 },
             );
-            prop_assert!(!cut.initiator.complete || cut.messages == cut_after);
+            prop_assert!(!interrupted.initiator.complete || interrupted.messages == stops_after);
             assert_consistent(&initiator);
             assert_consistent(&responder);
             let left = [contents(&initiator), contents(&responder)];
-            prop_assert_eq!(freshest(left), best.clone(), "cut after {} messages", cut_after);
+            prop_assert_eq!(freshest(left), best.clone(), "interrupted after {} messages", stops_after);
             let next = exchange(&mut initiator, &mut responder, WALL_MS + 1);
             prop_assert!(next.initiator.complete);
             prop_assert_eq!(&contents(&initiator), &best);
             prop_assert_eq!(&contents(&responder), &best);
-            if cut.over || cut.initiator.peer.is_some() {
+            if interrupted.over || interrupted.initiator.peer.is_some() {
                 break;
             }
         }
@@ -143,8 +144,8 @@ fn equal_stores_agree_in_one_round_trip() {
 
 #[test]
 fn small_stores_converge_whatever_they_hold() {
-    // Around the threshold between a list and a row, on either side, with nothing, something or
-    // everything in common.
+    // Sizes around the threshold between a list and a row, in either role, with nothing, something
+    // or everything in common.
     let sizes = [0, 1, 2, MAX_LISTED_ENTRIES - 1, MAX_LISTED_ENTRIES, MAX_LISTED_ENTRIES + 1, 20];
     let records = values("key", 40);
     for ours in sizes {
@@ -185,7 +186,7 @@ fn a_recent_update_needs_no_walk_of_the_trie() {
             }
             let outcome = exchange(&mut initiator, &mut responder, WALL_MS);
             let walks = outcome.transcript().lines().filter(|line| line.contains("  row ")).count();
-            // Only the initiator's news are in the hello.
+            // Only the initiator sends its recent updates along with the hello.
             assert_eq!(walks == 0, by_initiator, "{}", outcome.transcript());
             assert_eq!(initiator.root(), responder.root());
         }
@@ -194,8 +195,8 @@ fn a_recent_update_needs_no_walk_of_the_trie() {
 
 #[test]
 fn an_old_key_in_the_bucket_of_a_recent_one_is_sent_too() {
-    // The responder asks for the new key by its hash and, in the same turn, is found to lack the
-    // whole bucket around it.
+    // In one turn the responder asks for the new key by its hash, and its digests show that it
+    // lacks the whole bucket around it.
     let near = keys_in(Prefix::of(0x5a00 << 48, 2), "shard", 12);
     for recent in &near {
         let mut initiator = store(1);
@@ -209,8 +210,8 @@ fn an_old_key_in_the_bucket_of_a_recent_one_is_sent_too() {
         }
         let best = freshest([contents(&initiator), contents(&responder)]);
         assert!(exchange(&mut initiator, &mut responder, WALL_MS).initiator.complete);
-        assert_eq!(contents(&responder), best, "{recent} is new");
-        assert_eq!(contents(&initiator), best, "{recent} is new");
+        assert_eq!(contents(&responder), best, "{recent} is recent");
+        assert_eq!(contents(&initiator), best, "{recent} is recent");
     }
 }
 
@@ -218,9 +219,9 @@ fn an_old_key_in_the_bucket_of_a_recent_one_is_sent_too() {
 fn wanting_an_absent_key_is_not_an_error() {
     let mut ours = store_with(1, &values("key", 3));
     let mut responder = Exchange::respond(member());
-    let wish = Message::Want(vec![1, key_hash("key-1"), u64::MAX]);
+    let want = Message::Want(vec![1, key_hash("key-1"), u64::MAX]);
     assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
-    assert_eq!(responder.receive(&mut ours, wish, WALL_MS), Ok(Next::Listen));
+    assert_eq!(responder.receive(&mut ours, want, WALL_MS), Ok(Next::Listen));
     assert_eq!(responder.receive(&mut ours, Message::End, WALL_MS), Ok(Next::Speak));
     turn(&mut responder, &mut ours);
     assert_eq!(responder.summary().sent, 1);

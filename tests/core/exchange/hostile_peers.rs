@@ -1,4 +1,4 @@
-//! Peers that say anything at all: the store changes only by a record with a greater version.
+//! Peers that send anything at all: the store changes only by records with greater versions.
 
 use super::{any_learned, hello, keys, store_that_learned, turn};
 use crate::support::{
@@ -12,7 +12,7 @@ use gossip_sidecar::{
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 
-/// Messages that are in the grammar, about the tests' keys or about nothing, in any order.
+/// Any message that the grammar allows, about the tests' keys or about unknown ones.
 fn any_message() -> impl Strategy<Value = Message> {
     let key = || prop::sample::select(keys());
     let hash = move || prop_oneof![3 => key().prop_map(|key| key_hash(&key)), 1 => any::<u64>()];
@@ -65,9 +65,8 @@ fn any_message() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Takes in a message and answers if it is time to; `None` when it is over, one way or another.
-///
-/// Whatever comes in, the store changes only by a record with a greater version.
+/// Receives a message, and replies when it is this side's turn; `None` once the exchange is over.
+/// Asserts that the store changes only by a record with a greater version.
 fn receive_and_check(side: &mut Exchange, ours: &mut Store, message: Message) -> Option<()> {
     let before = contents(ours);
     let expected = match &message {
@@ -86,7 +85,7 @@ fn receive_and_check(side: &mut Exchange, ours: &mut Store, message: Message) ->
         let before = contents(ours);
         let said = turn(side, ours);
         assert!(said.len() < FULL_TURN_BYTES);
-        assert_eq!(contents(ours), before, "speaking changes nothing");
+        assert_eq!(contents(ours), before, "a reply changes nothing");
     }
     (next != Ok(Next::Over)).then_some(())
 }
@@ -129,8 +128,8 @@ proptest! {
         );
         let garble = |turns: Vec<&Vec<u8>>| {
             let mut bytes: Vec<u8> = turns.into_iter().flatten().copied().collect();
-            for (place, choice) in &edits {
-                let at = place.index(bytes.len());
+            for (index, choice) in &edits {
+                let at = index.index(bytes.len());
                 match b"0123456789abcdef- \n".get(*choice) {
                     Some(&byte) => bytes[at] = byte,
                     None => drop(bytes.remove(at)),

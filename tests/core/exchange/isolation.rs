@@ -1,4 +1,4 @@
-//! Nodes that were isolated.
+//! Nodes that were isolated: what they purge when they meet a peer again, and what they keep.
 
 use super::{any_learned, any_step, hello, store_that_learned};
 use crate::support::{
@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use std::ops::ControlFlow;
 
-/// When the isolated nodes of these tests lost their last peer.
+/// The time since which the nodes of these tests have been isolated.
 const ISOLATED_MS: u64 = WALL_MS - 7_200_000;
 
 fn before(key: &str) -> Record {
@@ -21,18 +21,19 @@ fn since(key: &str) -> Record {
     value(key, Version::new(ISOLATED_MS, 0, 9), b"since the isolation")
 }
 
-/// Lets two nodes talk, with either of them as the initiator and with more and more entries in common,
-/// so that what is lacking shows in lists, in rows, and among the recent updates; gives what each then has.
+/// Runs exchanges between two nodes and checks what each then has: with either of them as the
+/// initiator, and with more and more entries in common, so that differences show up in lists, in
+/// rows and among the recent updates.
 fn assert_after_exchanges(
     ours: &[Record],
-    our_cut: Option<u64>,
+    we_are_isolated_since: Option<u64>,
     theirs: &[Record],
-    their_cut: Option<u64>,
+    they_are_isolated_since: Option<u64>,
     check: impl Fn(&Contents, &Contents),
 ) {
     let in_common = values("common", 2_000);
     for common in [0, 1, 20, 300, 2_000] {
-        for we_call in [true, false] {
+        for we_initiate in [true, false] {
             for lately in [true, false] {
                 let mut we = store_with(1, &in_common[..common]);
                 let mut they = store_with(2, &in_common[..common]);
@@ -44,9 +45,9 @@ fn assert_after_exchanges(
                     let _ = they.merge(record.clone(), learned_ms);
                 }
                 let identity = |isolated_since_ms| Identity { isolated_since_ms, ..member() };
-                let us = (&mut we, identity(our_cut));
-                let them = (&mut they, identity(their_cut));
-                let outcome = match we_call {
+                let us = (&mut we, identity(we_are_isolated_since));
+                let them = (&mut they, identity(they_are_isolated_since));
+                let outcome = match we_initiate {
                     true => exchange_as(us, them, WALL_MS),
                     false => exchange_as(them, us, WALL_MS),
                 };
@@ -54,7 +55,8 @@ fn assert_after_exchanges(
                 assert_consistent(&we);
                 assert_consistent(&they);
                 check(&contents(&we), &contents(&they));
-                let context = format!("{common} in common, we call: {we_call}, recent: {lately}");
+                let context =
+                    format!("{common} in common, we initiate: {we_initiate}, recent: {lately}");
                 assert_eq!(contents(&we), contents(&they), "{context}");
             }
         }
@@ -70,8 +72,8 @@ fn an_isolated_node_purges_what_was_deleted_meanwhile() {
     let theirs = [before("theirs"), since("their news")];
     assert_after_exchanges(&ours, Some(ISOLATED_MS), &theirs, None, |we, they| {
         for has in [we, they] {
-            for gone in crowd.iter().map(String::as_str).chain(["lone", "dead"]) {
-                assert_eq!(has.contains_key(gone), gone == crowd[3], "{gone}");
+            for deleted in crowd.iter().map(String::as_str).chain(["lone", "dead"]) {
+                assert_eq!(has.contains_key(deleted), deleted == crowd[3], "{deleted}");
             }
             for kept in ["kept", "theirs", "their news"] {
                 assert!(has.contains_key(kept), "{kept}");
@@ -93,12 +95,12 @@ fn a_key_that_the_peer_has_in_another_version_is_not_purged() {
 
 #[test]
 fn two_isolated_nodes_lose_nothing() {
-    for their_cut in [ISOLATED_MS - 1, ISOLATED_MS, WALL_MS, 0] {
+    for they_are_isolated_since in [ISOLATED_MS - 1, ISOLATED_MS, WALL_MS, 0] {
         assert_after_exchanges(
             &[before("a"), since("b")],
             Some(ISOLATED_MS),
             &[before("c"), since("d")],
-            Some(their_cut),
+            Some(they_are_isolated_since),
             |we, _| {
                 for key in ["a", "b", "c", "d"] {
                     assert!(we.contains_key(key), "{key}");
@@ -110,11 +112,11 @@ fn two_isolated_nodes_lose_nothing() {
 
 #[test]
 fn a_newcomer_loses_nothing_and_makes_nobody_lose_anything() {
-    // Since it never had a peer, it says that it has been isolated since the beginning of time.
-    for their_cut in [None, Some(0), Some(ISOLATED_MS)] {
+    // A node that never had a peer has been isolated since the beginning of time.
+    for they_are_isolated_since in [None, Some(0), Some(ISOLATED_MS)] {
         for ours in [vec![], vec![before("ours"), since("our news")]] {
             let theirs = [before("theirs"), since("their news")];
-            assert_after_exchanges(&ours, Some(0), &theirs, their_cut, |we, they| {
+            assert_after_exchanges(&ours, Some(0), &theirs, they_are_isolated_since, |we, they| {
                 for record in ours.iter().chain(&theirs) {
                     assert_eq!(we[&record.key], record.entry);
                     assert_eq!(they[&record.key], record.entry);
@@ -130,7 +132,7 @@ fn nodes_that_were_never_isolated_purge_nothing() {
         assert!(we.contains_key("ours") && they.contains_key("ours"));
         assert!(we.contains_key("theirs") && they.contains_key("theirs"));
     });
-    // Not even when the peer says that it is gone.
+    // Not even if the peer claims that a key was deleted and purged.
     let mut ours = store_with(1, &[before("ours")]);
     let mut responder = Exchange::respond(member());
     for message in [hello(2), Message::Purged(vec![key_hash("ours")])] {
@@ -141,22 +143,22 @@ fn nodes_that_were_never_isolated_purge_nothing() {
 
 #[test]
 fn a_peer_that_started_after_the_isolation_cannot_make_us_purge() {
-    // One pod is left alone for a night; two fresh ones meet each other first, and then it.
+    // One pod is alone for a night; two new ones meet each other first, and then the old one.
     for complete_since_ms in [ISOLATED_MS + 1, WALL_MS] {
         let newer = Identity { complete_since_ms, ..member() };
-        for left_calls in [true, false] {
+        for left_initiates in [true, false] {
             let mut left = store_with(1, &values("old", 300));
             let mut fresh = store_with(2, &[since("new")]);
             let ours = (&mut left, isolated_member(ISOLATED_MS));
             let theirs = (&mut fresh, newer.clone());
-            let outcome = match left_calls {
+            let outcome = match left_initiates {
                 true => exchange_as(ours, theirs, WALL_MS),
                 false => exchange_as(theirs, ours, WALL_MS),
             };
             assert_eq!(outcome.initiator.purged + outcome.responder.purged, 0);
             assert_eq!(contents(&left).len(), 301);
             assert_eq!(contents(&left), contents(&fresh));
-            // Neither of them can say from now on what was there before the newer one came.
+            // From now on neither of them knows what was there before the newer one started.
             assert_eq!(
                 (outcome.initiator.complete_since_ms, outcome.responder.complete_since_ms),
                 (complete_since_ms, complete_since_ms)
@@ -177,7 +179,7 @@ fn a_peer_that_started_after_the_isolation_cannot_make_us_purge() {
 
 #[test]
 fn complete_since_is_inherited_from_the_peer() {
-    let met = |we: Identity, they: Identity| {
+    let complete_since_after_exchange = |we: Identity, they: Identity| {
         let mut ours = store_with(1, &[since("ours")]);
         let mut theirs = store_with(2, &[since("theirs")]);
         let outcome = exchange_as((&mut ours, we), (&mut theirs, they), WALL_MS);
@@ -185,12 +187,15 @@ fn complete_since_is_inherited_from_the_peer() {
     };
     let old = Identity { complete_since_ms: 5, ..member() };
     let newcomer = Identity { complete_since_ms: WALL_MS - 1, ..isolated_member(0) };
-    assert_eq!(met(newcomer.clone(), old.clone()), (5, 5));
-    assert_eq!(met(old.clone(), newcomer.clone()), (5, 5));
-    // Of two that were isolated neither can say what there was meanwhile.
-    assert_eq!(met(newcomer, isolated_member(ISOLATED_MS)), (WALL_MS, WALL_MS));
-    assert_eq!(met(member(), old.clone()), (0, 5));
-    // Where the one that was there has no turn to say so, nothing is claimed.
+    assert_eq!(complete_since_after_exchange(newcomer.clone(), old.clone()), (5, 5));
+    assert_eq!(complete_since_after_exchange(old.clone(), newcomer.clone()), (5, 5));
+    // Of two isolated nodes neither knows what was written meanwhile.
+    assert_eq!(
+        complete_since_after_exchange(newcomer, isolated_member(ISOLATED_MS)),
+        (WALL_MS, WALL_MS)
+    );
+    assert_eq!(complete_since_after_exchange(member(), old.clone()), (0, 5));
+    // The member has no turn in which to say since when it is complete, so nothing is inherited.
     let newcomer = Identity { complete_since_ms: WALL_MS - 1, ..isolated_member(0) };
     let (mut ours, mut theirs) = (store(1), store(2));
     let outcome = exchange_as((&mut ours, old), (&mut theirs, newcomer), WALL_MS);
@@ -204,9 +209,9 @@ fn complete_since_is_inherited_from_the_peer() {
 fn a_write_made_while_isolated_is_kept_whatever_the_peer_says() {
     let mut ours = store_with(1, &[before("old"), since("new")]);
     let mut responder = Exchange::respond(isolated_member(ISOLATED_MS));
-    let mut gone = vec![key_hash("old"), key_hash("new")];
-    gone.sort_unstable();
-    for message in [hello(2), Message::CompleteSince(ISOLATED_MS), Message::Purged(gone)] {
+    let mut purged = vec![key_hash("old"), key_hash("new")];
+    purged.sort_unstable();
+    for message in [hello(2), Message::CompleteSince(ISOLATED_MS), Message::Purged(purged)] {
         assert_eq!(responder.receive(&mut ours, message, WALL_MS), Ok(Next::Listen));
     }
     assert_eq!(
@@ -223,9 +228,9 @@ proptest! {
     #[test]
     fn any_two_stores_keep_the_isolation_rule(
         both in any_learned(60), ours in any_learned(40), theirs in any_learned(40),
-        cut in 0..14u64, we_call: bool,
+        offset_ms in 0..14u64, we_initiate: bool,
     ) {
-        let isolated_since_ms = WALL_MS - 7_200_000 + cut;
+        let isolated_since_ms = WALL_MS - 7_200_000 + offset_ms;
         let mut we = store_that_learned(1, &[both.clone(), ours].concat());
         let mut they = store_that_learned(2, &[both, theirs].concat());
         let theirs = contents(&they);
@@ -236,7 +241,7 @@ proptest! {
         let best = freshest([kept, theirs]);
         let us = (&mut we, isolated_member(isolated_since_ms));
         let them = (&mut they, member());
-        match we_call {
+        match we_initiate {
             true => exchange_as(us, them, WALL_MS),
             false => exchange_as(them, us, WALL_MS),
         };
@@ -252,14 +257,14 @@ proptest! {
     #[test]
     fn the_isolation_rule_purges_no_concurrent_write(
         both in any_learned(40), ours in any_learned(25), theirs in any_learned(25),
-        steps in vec(any_step(), 1..80), cut in 0..14u64, isolated_calls: bool,
+        steps in vec(any_step(), 1..80), offset_ms in 0..14u64, isolated_initiates: bool,
     ) {
-        let isolated_since_ms = WALL_MS - 7_200_000 + cut;
+        let isolated_since_ms = WALL_MS - 7_200_000 + offset_ms;
         let mut initiator = store_that_learned(1, &[both.clone(), ours].concat());
         let mut responder = store_that_learned(2, &[both, theirs].concat());
         let mut seen = [vec![contents(&initiator)], vec![contents(&responder)]];
         let mut steps = steps.iter();
-        let [initiator_is, responder_is] = match isolated_calls {
+        let [initiator_is, responder_is] = match isolated_initiates {
             true => [isolated_member(isolated_since_ms), member()],
             false => [member(), isolated_member(isolated_since_ms)],
         };
@@ -278,14 +283,15 @@ proptest! {
         );
         assert_consistent(&initiator);
         assert_consistent(&responder);
-        // Whatever the one that was not cut off ever had, and the other since the isolation, is kept.
-        let [mut cut_off, mut other] = seen.map(freshest);
-        if !isolated_calls {
-            std::mem::swap(&mut cut_off, &mut other);
+        // Everything that the member ever had is kept, and so is what the other wrote while
+        // isolated.
+        let [mut isolated, mut other] = seen.map(freshest);
+        if !isolated_initiates {
+            std::mem::swap(&mut isolated, &mut other);
         }
-        cut_off.retain(|_, entry| entry.version.ms() >= isolated_since_ms);
+        isolated.retain(|_, entry| entry.version.ms() >= isolated_since_ms);
         let left = freshest([contents(&initiator), contents(&responder)]);
-        for (key, entry) in freshest([cut_off, other]) {
+        for (key, entry) in freshest([isolated, other]) {
             let version = left.get(&key).map(|entry| entry.version);
             prop_assert!(version >= Some(entry.version), "{key:?} is {version:?}, was {entry:?}");
         }

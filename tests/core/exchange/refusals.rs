@@ -1,4 +1,4 @@
-//! What ends an exchange: strangers, and messages out of turn.
+//! What ends an exchange: other clusters, the node itself, and messages out of place.
 
 use super::{hello, turn};
 use crate::support::{WALL_MS, call, contents, member, store, store_with, value, values};
@@ -106,7 +106,7 @@ fn buckets_must_ascend_within_a_turn() {
             assert_eq!(side.receive(&mut ours, first.clone(), WALL_MS), Ok(Next::Listen));
             assert_eq!(side.receive(&mut ours, second, WALL_MS), verdict, "{questions:?}");
         }
-        // The next turn starts over.
+        // The order starts over with each turn.
         let mut initiator = call(member(), &ours, WALL_MS);
         for _ in 0..2 {
             assert_eq!(initiator.receive(&mut ours, row(0x20, 1), WALL_MS), Ok(Next::Listen));

@@ -1,4 +1,4 @@
-//! Golden transcripts.
+//! Golden transcripts: whole exchanges, byte for byte.
 
 use super::written;
 use crate::support::{
@@ -15,10 +15,10 @@ fn assert_golden(name: &str, outcome: &Outcome) {
         std::fs::write(&path, &said).expect("tests/core/golden can be written");
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(said, golden, "{path}: run with BLESS=1 if the change is meant");
+    assert_eq!(said, golden, "{path}: run with BLESS=1 if the change is intended");
 }
 
-/// The nodes of the golden exchanges.
+/// The two nodes of the transcripts.
 fn alice_and_bob(ours: &[Record], theirs: &[Record]) -> (Store, Store) {
     (store_with(0xa11c_e001, ours), store_with(0xb0b0_0002, theirs))
 }

@@ -1,4 +1,4 @@
-//! The limits of a turn, and of their number.
+//! How long a turn may be, and how many there may be.
 
 use super::{hello, turn};
 use crate::support::{
@@ -6,7 +6,7 @@ use crate::support::{
 };
 use gossip_sidecar::{Entry, Exchange, FULL_TURN_BYTES, MAX_TURNS, Message, Next, Record, Refusal};
 
-/// Values that together are about so many times as long as a turn may be.
+/// Values that fill about this many turns.
 fn bulk(name: &str, turns: usize, value_bytes: usize) -> Vec<Record> {
     let mut records = values(name, turns * FULL_TURN_BYTES / value_bytes);
     for record in &mut records {
@@ -34,7 +34,7 @@ fn records_that_do_not_fit_a_turn_follow_in_the_next_exchange() {
         let mut rounds = 0;
         loop {
             rounds += 1;
-            assert!(rounds < 10, "{who}: it comes to an end");
+            assert!(rounds < 10, "{who}: there is no end");
             let outcome = exchange(&mut initiator, &mut responder, WALL_MS + rounds);
             let longest = outcome.turns.iter().map(Vec::len).max().unwrap();
             let one_record = best.values().map(|entry| entry.value().unwrap().len()).max().unwrap();
@@ -46,12 +46,9 @@ fn records_that_do_not_fit_a_turn_follow_in_the_next_exchange() {
             if outcome.initiator.complete {
                 break;
             }
-            assert!(
-                outcome.initiator.taken + outcome.responder.taken > 0,
-                "{who}: it makes progress"
-            );
+            assert!(outcome.initiator.taken + outcome.responder.taken > 0, "{who}: no progress");
         }
-        assert!(rounds > 1, "{who}: the test sends too little");
+        assert!(rounds > 1, "{who}: one exchange was enough, so the test proves nothing");
         assert_eq!(contents(&initiator), best, "{who}");
         assert_eq!(contents(&responder), best, "{who}");
     }

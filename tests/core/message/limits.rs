@@ -1,4 +1,4 @@
-//! Limits
+//! Limits: whatever is just within one is accepted, and what is just beyond it is refused.
 
 use super::{assert_refused, read, written};
 use crate::support::{tombstone, value};
@@ -16,9 +16,12 @@ fn a_line_beyond_the_limit_is_refused() {
         other => panic!("{other:?}"),
     };
     let line = |length| [vec![b'x'; length], b"\n".to_vec()].concat();
-    assert!(said(line(MAX_LINE_BYTES)).contains("refuse"), "the verb is what is wrong with it");
+    assert!(
+        said(line(MAX_LINE_BYTES)).contains("refuse"),
+        "within the limit, the unknown verb is the error"
+    );
     assert_eq!(said(line(MAX_LINE_BYTES + 1)), "a shorter line");
-    // A line that never ends is not waited for.
+    // An endless line is refused before its end.
     let mut endless = io::BufReader::new(io::repeat(b'x'));
     assert!(matches!(Message::read(&mut endless), Err(ReadError::Grammar("a shorter line"))));
 }
@@ -121,12 +124,12 @@ fn prefixes_deeper_than_the_trie_are_refused() {
     let children = "-".repeat(FAN_OUT);
     assert!(read(format!("list {deepest}\n").as_bytes()).is_ok());
     assert_refused(format!("list {deepest}0\n"));
-    // A leaf has no children.
+    // A bucket at the last level has no children.
     assert!(read(format!("row {} {children}\n", &deepest[1..]).as_bytes()).is_ok());
     assert_refused(format!("row {deepest} {children}\n"));
 }
 
-/// Remembers the largest room that it was asked to fill.
+/// A reader that remembers the largest buffer that it was asked to fill.
 struct Measuring<'a> {
     bytes: Cursor<&'a [u8]>,
     largest_room: usize,
@@ -156,7 +159,7 @@ fn memory_is_allocated_only_for_bytes_that_have_arrived() {
     assert!(matches!(Message::read(&mut input), Err(ReadError::Io(_))));
     assert!((1..=64 * 1024).contains(&input.largest_room), "{} bytes", input.largest_room);
 
-    // Room grows with what has come: it never doubles more than once ahead of it.
+    // The buffer grows with what has arrived, to twice that at most.
     let arrived = vec![b'x'; 1024 * 1024];
     let promise = [&promise.as_bytes()[..promise.len() - 10], &arrived].concat();
     let mut input = Measuring { bytes: Cursor::new(&promise), largest_room: 0 };

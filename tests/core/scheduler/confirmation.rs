@@ -1,4 +1,5 @@
-//! Writes that others must have: while replicas are awaited, and while the node drains.
+//! Local writes and deletions. that others must have: while replicas are awaited, and while the
+//! node drains.
 
 use super::{HOUR_MS, KNEW_IT, calls_at, calls_until, peers, scheduler, scheduler_at_rest, sorted};
 use gossip_sidecar::{Outcome, Scheduler};

@@ -73,6 +73,19 @@ fn with_relay_trees_it_waits_until_they_are_done_and_the_relaying_peer_counts_as
 }
 
 #[test]
+fn a_relaying_peer_counts_as_one_contact_however_often_it_brings_news() {
+    let mut scheduler = scheduler_without_trees(30);
+    scheduler.learned(None, 100);
+    let subtree = Some(Subtree { tree: 0, size: 0 });
+    let calls = calls_at(&mut scheduler, 100, |_| KNEW_IT);
+    assert_eq!(calls.len(), 1);
+    for _ in 0..3 {
+        scheduler.learned(subtree, 100);
+    }
+    assert_eq!(contacts(&mut scheduler, 100, &[]).len(), 1, "one more of the two");
+}
+
+#[test]
 fn relay_calls_do_not_count_as_contacts() {
     let mut scheduler = scheduler_at_rest(30);
     scheduler.wrote(1);
@@ -153,4 +166,12 @@ fn the_timer_needs_no_token() {
     let by_timer = calls.iter().filter(|call| call.subtree.is_none()).count();
     assert!(by_timer >= 1, "{calls:?}");
     assert!(calls.len() - by_timer <= 11, "{calls:?}");
+}
+
+#[test]
+fn a_contact_needs_a_token() {
+    let mut scheduler = scheduler_without_trees(100);
+    scheduler.learned(None, 1_000);
+    let calls = calls_until(&mut scheduler, 1_000, 11_000, |_| LEARNED_IT);
+    assert!((130..=133).contains(&calls.len()), "{} contacts in ten seconds", calls.len());
 }

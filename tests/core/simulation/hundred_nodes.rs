@@ -1,4 +1,4 @@
-//! A hundred.
+//! A hundred nodes under every kind of fault.
 
 use super::{MINUTE_MS, SECOND_US, TEN_YEARS_MS, settle};
 use crate::simulator::{Chaos, Settings, Simulator};
@@ -39,7 +39,7 @@ fn a_hundred_nodes_converge_after_every_kind_of_fault() {
     let counters = simulator.counters.clone();
     println!("{counters:?}, {} µs", simulator.now_us());
     for (name, count) in counters.faults().into_iter().chain(counters.expiries()) {
-        assert!(count > 0, "{name}: did not happen");
+        assert!(count > 0, "{name} did not happen");
     }
     let again = hundred_nodes(seed);
     assert_eq!((again.trace(), again.counters), (simulator.trace(), counters));

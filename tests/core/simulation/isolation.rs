@@ -1,10 +1,10 @@
-//! Isolation.
+//! Partitions that last longer than tombstones are kept.
 
 use super::SECOND_US;
 use crate::simulator::{Settings, Simulator};
 use gossip_sidecar::Entry;
 
-/// A cluster of ten with short-lived tombstones that all have the same hundred keys.
+/// Ten nodes with the same hundred keys, and tombstones that are purged soon.
 fn ten_nodes(seed: u64) -> Simulator {
     println!("seed {seed}");
     let mut simulator = Simulator::new(Settings {
@@ -35,10 +35,10 @@ fn an_isolated_node_resurrects_nothing_and_keeps_its_own_writes() {
         simulator.put(9, "new", b"written while isolated");
         simulator.put(4, "elsewhere", b"written meanwhile");
         simulator.run_for(20 * SECOND_US);
-        assert_eq!(simulator.counters.tombstones_purged, 9 * 50, "the tombstones are gone");
+        assert_eq!(simulator.counters.tombstones_purged, 9 * 50, "the tombstones are purged");
         assert_eq!(simulator.nodes[9].store.live(), 101);
 
-        // Even if exchanges break while it comes back.
+        // Exchanges may break while it reconnects.
         simulator.settings.fail = 0.3;
         simulator.heal();
         assert!(simulator.run_until_equal(90 * SECOND_US), "seed {seed}: no agreement");

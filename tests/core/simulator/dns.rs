@@ -1,11 +1,11 @@
-//! The name server, and what the resolver thread of each node makes of it.
+//! DNS, and what the resolver thread of each node does with it.
 
 use super::node::Notice;
 use super::{Event, Simulator, View};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 
-/// As in the shell: until DNS has answered for the first time it is asked this often.
+/// The shell's interval between look-ups until the first one succeeds.
 const FIRST_LOOK_UPS_EVERY_US: u64 = 200_000;
 
 impl Simulator {
@@ -16,7 +16,7 @@ impl Simulator {
         self.listing += 1;
     }
 
-    /// What the shell's resolver thread does.
+    /// One look-up by the node's resolver thread.
     pub(super) fn look_up(&mut self, node: usize, incarnation: u32) {
         if !self.nodes[node].is_up || self.nodes[node].incarnation != incarnation {
             return;
@@ -45,9 +45,9 @@ impl Simulator {
         match self.settings.view {
             View::Full => {}
             View::Drawn(most) => {
-                for place in 0..most.min(answer.len()) {
-                    let drawn = self.rng.usize(place..answer.len());
-                    answer.swap(place, drawn);
+                for index in 0..most.min(answer.len()) {
+                    let drawn = self.rng.usize(index..answer.len());
+                    answer.swap(index, drawn);
                 }
                 answer.truncate(most);
             }

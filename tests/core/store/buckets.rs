@@ -1,4 +1,4 @@
-//! Buckets
+//! Buckets of the trie: their digests, items and order.
 
 use super::{TTL_MS, bytes};
 use crate::support::WALL_MS;

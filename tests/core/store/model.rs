@@ -1,4 +1,4 @@
-//! Model
+//! Random operations, on the store and on a naive model of it.
 
 use super::{TTL_MS, any_record, store_with_quota};
 use crate::support::{Contents, WALL_MS, assert_consistent, contents, fixed_seed};
@@ -39,12 +39,12 @@ proptest! {
                 Operation::Merge(record) => {
                     prop_assert_eq!(store.merge(record.clone(), wall_ms), model.merge(record));
                 }
-                Operation::Forget(key) => {
+                Operation::Purge(key) => {
                     let key = format!("key-{key}");
                     store.purge(&key);
                     model.entries.remove(&*key);
                 }
-                Operation::Collect => prop_assert_eq!(store.purge_expired(wall_ms), model.collect()),
+                Operation::PurgeExpired => prop_assert_eq!(store.purge_expired(wall_ms), model.purge_expired()),
                 Operation::Wait(ms) => model.wall_ms += ms,
             }
             prop_assert_eq!(&contents(&store), &model.entries);
@@ -62,8 +62,8 @@ enum Operation {
     Put(u8, Vec<u8>, Option<u64>),
     Delete(u8),
     Merge(Record),
-    Forget(u8),
-    Collect,
+    Purge(u8),
+    PurgeExpired,
     Wait(u64),
 }
 
@@ -73,13 +73,13 @@ fn any_operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(key, value, ttl_ms)| Operation::Put(key, value, ttl_ms)),
         3 => (0..6u8).prop_map(Operation::Delete),
         4 => any_record().prop_map(Operation::Merge),
-        1 => (0..6u8).prop_map(Operation::Forget),
-        2 => Just(Operation::Collect),
+        1 => (0..6u8).prop_map(Operation::Purge),
+        2 => Just(Operation::PurgeExpired),
         2 => prop_oneof![0..3u64, 0..2 * TTL_MS].prop_map(Operation::Wait),
     ]
 }
 
-/// A map that does everything the long way.
+/// A map that computes everything from scratch.
 struct Model {
     entries: Contents,
     clock: Clock,
@@ -120,7 +120,7 @@ impl Model {
         let current = self.entries.get(key).cloned();
         let version = current.as_ref().map(|entry| entry.version);
         let expires_ms = ttl_ms.map(|ttl_ms| self.wall_ms + ttl_ms);
-        // Its price does not depend on the version.
+        // The size of an entry does not depend on its version.
         let priced = Entry::new(Version::new(0, 0, 0), value, expires_ms);
         self.entries.insert(key.into(), priced);
         if self.bytes() > self.max_store_bytes && self.bytes() > before {
@@ -160,7 +160,7 @@ impl Model {
         Merged::Taken
     }
 
-    fn collect(&mut self) -> usize {
+    fn purge_expired(&mut self) -> usize {
         let mut purged = 0;
         for (key, entry) in self.entries.clone() {
             if !self.has_value(&entry) && entry.value().is_some() {

@@ -1,4 +1,4 @@
-//! Quota
+//! The quota on local writes.
 
 use super::{bytes, everything, store_with_quota};
 use crate::support::{WALL_MS, assert_consistent, contents, value};
@@ -15,8 +15,12 @@ fn a_write_beyond_the_quota_changes_nothing() {
     assert_eq!(store.bytes(), fits);
 
     let before = everything(&store);
-    assert_eq!(store.put("k", bytes("123"), None, WALL_MS), Put::Full, "a replacement counts too");
-    assert_eq!(store.put("", bytes(""), None, WALL_MS), Put::Full, "an entry has its price");
+    assert_eq!(
+        store.put("k", bytes("123"), None, WALL_MS),
+        Put::Full,
+        "a replacement counts as well"
+    );
+    assert_eq!(store.put("", bytes(""), None, WALL_MS), Put::Full, "an entry has overhead");
     assert_eq!(everything(&store), before);
     assert!(
         matches!(store.put("k", bytes("45"), None, WALL_MS), Put::Replaced(_)),
@@ -28,7 +32,7 @@ fn a_write_beyond_the_quota_changes_nothing() {
 fn a_store_above_its_quota_accepts_writes_that_do_not_grow_it() {
     let mut store = store_with_quota(100);
     for key in ["a", "b"] {
-        // Merges are never refused: replicas would differ for good.
+        // Merges are never refused, or replicas would differ for ever.
         let record = value(key, Version::new(WALL_MS, 0, 9), &[0; 1000]);
         assert_eq!(store.merge(record, WALL_MS), Merged::Taken);
     }

@@ -1,4 +1,4 @@
-//! Tombstones
+//! Tombstones and when they are purged.
 
 use super::{TTL_MS, bytes, everything, store_with_quota};
 use crate::support::{WALL_MS, assert_consistent, tombstone, value};
@@ -37,7 +37,11 @@ fn an_expired_tombstone_is_merged_only_over_a_value() {
     let late_ms = WALL_MS + 10 * TTL_MS;
     assert_eq!(store.merge(tombstone("k", version), late_ms), Merged::Taken);
     assert_eq!(store.get("k", WALL_MS), None);
-    assert_eq!(store.merge(value("k", older, b"v"), late_ms), Merged::Known, "and it keeps it out");
+    assert_eq!(
+        store.merge(value("k", older, b"v"), late_ms),
+        Merged::Known,
+        "the tombstone blocks it"
+    );
     assert_eq!(store.purge_expired(late_ms), 1);
 }
 
@@ -70,7 +74,7 @@ fn each_purge_is_limited_and_takes_the_oldest_first() {
 
 #[test]
 fn a_million_puts_and_deletes_of_a_key_leave_nothing_behind() {
-    // A debug build is ten times slower.
+    // A debug build is ten times as slow.
     let cycles = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
     let mut store = store_with_quota(1 << 20);
     let before = everything(&store);

@@ -1,4 +1,4 @@
-//! Writes
+//! Local writes and deletions.
 
 use super::{TTL_MS, bytes, everything, store_with_quota};
 use crate::support::{WALL_MS, assert_consistent, value};
@@ -8,8 +8,8 @@ use gossip_sidecar::{END_OF_TIME_MS, Entry, Merged, Put, Version};
 fn a_key_is_created_replaced_deleted_and_created_again() {
     let mut store = store_with_quota(1 << 20);
     assert_eq!(store.get("k", WALL_MS), None);
-    assert_eq!(store.delete("k", WALL_MS), None, "there is nothing to delete");
-    assert!(store.entry("k").is_none(), "and no tombstone for nothing");
+    assert_eq!(store.delete("k", WALL_MS), None, "the key is absent");
+    assert!(store.entry("k").is_none(), "an absent key gets no tombstone");
 
     let Put::Created(first) = store.put("k", bytes("a"), None, WALL_MS) else { panic!() };
     assert_eq!(store.get("k", WALL_MS), Some(&b"a"[..]));
@@ -26,7 +26,10 @@ fn a_key_is_created_replaced_deleted_and_created_again() {
     let Put::Created(fourth) = store.put("k", bytes("c"), None, WALL_MS) else { panic!() };
     assert_eq!(store.get("k", WALL_MS), Some(&b"c"[..]));
     assert_eq!((store.live(), store.tombstones()), (1, 0));
-    assert!(first < second && second < third && third < fourth, "each beats what was before");
+    assert!(
+        first < second && second < third && third < fourth,
+        "each version beats the one before"
+    );
     assert_consistent(&store);
 }
 
