@@ -1,4 +1,4 @@
-//! Blocking queries.
+//! Blocking queries: requests with `wait=` return when what they watch changes.
 
 use super::etag;
 use crate::support::{
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 const NO_HEADERS: [(&str, &str); 0] = [];
 
-/// Sends a request that waits, and gives the client that will have the response.
+/// Sends a request that blocks, and returns the client that will get its response.
 fn blocking_query(node: &Node, target: &str, known: Option<&str>) -> Client {
     let mut client = node.client();
     let headers: Vec<(&str, &str)> = known.map(|tag| ("If-None-Match", tag)).into_iter().collect();
     let before = node.count("waits");
     client.send(request_bytes("GET", target, &headers, &[]));
-    eventually(RESPONSE_LIMIT, "it waits", || same(node.count("waits"), before + 1));
+    eventually(RESPONSE_LIMIT, "it blocks", || same(node.count("waits"), before + 1));
     client
 }
 
@@ -27,7 +27,7 @@ fn a_blocking_query_returns_when_the_key_changes_on_any_node() {
     near.write("other", "1");
     cluster.wait_for(RESPONSE_LIMIT, "k", "1");
     let known = etag(&near.client().get("/map/k"));
-    // At once if it differs, or if there is nothing to wait for.
+    // Returns at once if the version differs, or if none is given.
     assert_eq!(near.client().get("/map/k?wait=30s").status, 200);
     let differs = [("If-None-Match", "\"0000\"")];
     assert_eq!(near.client().request("GET", "/map?k=k&wait=30s", &differs, &[]).body, b"k=1\n");
@@ -42,11 +42,11 @@ fn a_blocking_query_returns_when_the_key_changes_on_any_node() {
     assert_eq!(by_query.response().body, b"k=2\n");
     far.write("new", "born");
     assert_eq!(for_new.response().body, b"born");
-    // What did not change is still waited for.
+    // The query for the other key still blocks.
     assert_eq!(near.count("waits"), 1);
     assert_eq!(far.request("DELETE", "/map/other", &[]).status, 204);
     assert_eq!(for_other.response().status, 404);
-    // The connections serve on.
+    // The connection can be used further.
     assert_eq!(by_path.get("/map/k").body, b"2");
 }
 
@@ -97,7 +97,7 @@ fn a_blocking_query_for_a_prefix_returns_when_any_of_its_keys_changes() {
 
 #[test]
 fn five_hundred_blocking_queries_take_little_memory_and_block_nobody() {
-    // Each connection takes tiny_http two descriptors.
+    // tiny_http needs two descriptors for each connection.
     let node = Node::alone_after(Some("ulimit -n 4096"), &[]);
     allow_thousands_of_connections();
     let put = node.request("PUT", "/map/k", b"1");
@@ -109,15 +109,15 @@ fn five_hundred_blocking_queries_take_little_memory_and_block_nobody() {
         client.send(request_bytes("GET", "/map/k?wait=60s", &[("If-None-Match", &known)], &[]));
         clients.push(client);
     }
-    eventually(Duration::from_secs(30), "all of them wait", || same(node.count("waits"), 512));
+    eventually(Duration::from_secs(30), "all of them block", || same(node.count("waits"), 512));
     let grown_kib = node.resident_kib().saturating_sub(before_kib);
-    println!("512 waiters take {grown_kib} KiB");
+    println!("512 blocking queries take {grown_kib} KiB");
     assert!(grown_kib < 24 * 1024, "{grown_kib} KiB");
     assert_serves(&node);
     let known = [("If-None-Match", etag(&put))];
     let known = known.each_ref().map(|(name, tag)| (*name, tag.as_str()));
     assert_refused(&node.client().request("GET", "/map/k?wait=60s", &known, &[]), 503);
-    // Those who are gone give their addresses back once they are needed.
+    // Clients that have hung up return their permits once others need them.
     clients.truncate(500);
     let mut late = node.client();
     late.send(request_bytes("GET", "/map/k?wait=60s", &known, &[]));
@@ -140,7 +140,7 @@ fn requests_pipelined_behind_a_blocking_query_block_nobody_else() {
         client.send(request_bytes("GET", &format!("/map/after{index}"), &NO_HEADERS, b""));
     }
     assert_serves(&node);
-    assert_eq!(node.get("after0"), None, "its turn has not come");
+    assert_eq!(node.get("after0"), None, "the request before it is not answered yet");
     node.write("k", "2");
     for client in &mut clients {
         assert_eq!(client.response().body, b"2");

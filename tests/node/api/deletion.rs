@@ -1,4 +1,4 @@
-//! Deleting.
+//! Deletion.
 
 use crate::support::{Cluster, Node, RESPONSE_LIMIT, assert_refused, map_target};
 
@@ -19,7 +19,7 @@ fn a_delete_returns_204_if_any_key_existed_and_404_otherwise() {
         assert_eq!(delete(target), 422, "{target}");
     }
     assert_eq!((node.count("keys"), node.count("tombstones")), (0, 3));
-    assert_eq!(node.put("a", "2").status, 201, "what was deleted is new again");
+    assert_eq!(node.put("a", "2").status, 201, "a deleted key is new again");
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_delete_reaches_every_node_and_nothing_is_resurrected() {
         cluster.nodes[index % 3].write(&format!("key {index}"), "value");
     }
     cluster.wait_for_agreement(RESPONSE_LIMIT);
-    // One of them misses it.
+    // One of them misses the deletions.
     cluster.nodes[2].signal("STOP");
     for index in 0..20 {
         let target = map_target(&[&format!("key {index}")]);

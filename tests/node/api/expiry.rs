@@ -1,4 +1,4 @@
-//! Expiry.
+//! Values with a TTL.
 
 use crate::support::{Cluster, Node, RESPONSE_LIMIT, assert_refused, eventually, same};
 use std::time::{Duration, Instant};
@@ -21,10 +21,10 @@ fn a_value_with_a_ttl_expires_on_all_nodes() {
     eventually(RESPONSE_LIMIT, "gone everywhere", || {
         same((first.get("short"), third.get("short")), (None, None))
     });
-    // The digests did not change with it: nobody had to be told.
+    // Expiry changes no digest, so no exchange was needed.
     assert_eq!(cluster.wait_for_agreement(RESPONSE_LIMIT).1, 1);
     assert_eq!(first.put("short", "again").status, 201, "it is new");
-    assert_eq!(first.client().get("/map?k=short").header("Ttl"), None, "and stays");
+    assert_eq!(first.client().get("/map?k=short").header("Ttl"), None, "and does not expire");
     for ttl in ["0s", "0", "1", "soon", "-1s", "400days", ""] {
         let target = format!("/map?k=x&ttl={ttl}");
         assert_refused(&first.request("PUT", &target, b"v"), 422);

@@ -1,4 +1,4 @@
-//! Forms.
+//! Many values in one request, as a form.
 
 use crate::support::{Client, Node, RESPONSE_LIMIT, assert_refused, eventually, same};
 

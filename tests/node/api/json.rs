@@ -1,4 +1,4 @@
-//! JSON.
+//! Responses as JSON.
 
 use crate::support::Node;
 
@@ -28,7 +28,7 @@ fn json_is_returned_to_clients_that_prefer_it() {
     let octets = (200, "application/octet-stream".to_owned());
     assert_eq!(accept("/map?k=b", "*/*"), octets);
     assert_eq!(accept("/map?k=b", "text/html, */*;q=0.1"), octets);
-    // k8s-gossipcar never looked at it.
+    // k8s-gossipcar ignores the header.
     assert_eq!(accept("/map?k=b", "text/html"), octets);
     assert_eq!(accept("/keys", "text/html").0, 406);
     assert_eq!(accept("/peers", "text/html").0, 406);

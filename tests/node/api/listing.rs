@@ -1,4 +1,4 @@
-//! Lists.
+//! Lists of keys.
 
 use super::etag;
 use crate::support::{Node, assert_refused};
@@ -23,7 +23,7 @@ fn keys_are_listed_in_order_page_by_page() {
     let rest = client.get("/keys?prefix=a/&limit=2&after=a%2F2");
     assert_eq!(rest.text(), "a%2F%C3%A9%20%26%3D%25\n");
     assert_eq!(rest.header("Has-More"), Some("false"));
-    assert_eq!(etag(&rest), etag(&page), "the tag is that of the prefix");
+    assert_eq!(etag(&rest), etag(&page), "the ETag is that of the prefix");
     let none = client.get("/keys?prefix=nothing");
     assert_eq!((none.status, none.text().as_str()), (200, ""));
     for query in ["limit=0", "limit=10001", "limit=x", "x=1", "limit=1&limit=1", "k=a"] {
@@ -72,8 +72,8 @@ fn listing_a_million_keys_stalls_no_writer() {
     });
     latencies.sort();
     let (median, p99) = (latencies[1_500], latencies[2_970]);
-    println!("beside {lists} lists a PUT takes {median:?}, p99 {p99:?}");
-    assert!(lists > 0, "there was a list beside them");
-    // A list takes more than 100 ms.
+    println!("during {lists} lists a PUT takes {median:?}, p99 {p99:?}");
+    assert!(lists > 0, "no list was read meanwhile");
+    // A single list takes more than 100 ms.
     assert!(p99 < Duration::from_millis(30), "{p99:?}");
 }

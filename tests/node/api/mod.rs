@@ -1,4 +1,4 @@
-//! What goes beyond k8s-gossipcar's contract.
+//! The API beyond k8s-gossipcar's contract, on one node and over gossip.
 
 mod values;
 

@@ -1,4 +1,4 @@
-//! Preconditions.
+//! Preconditions: `If-Match` and `If-None-Match`.
 
 use super::etag;
 use crate::support::{Node, assert_refused};

@@ -1,4 +1,4 @@
-//! One value.
+//! `/map/KEY`: one raw value.
 
 use super::etag;
 use crate::support::{Node, assert_refused};
@@ -15,12 +15,16 @@ fn the_body_of_a_raw_value_is_the_value_alone() {
     assert_eq!(etag(&get), etag(&put));
     assert_eq!(get.header("Content-Type"), Some("application/octet-stream"));
     assert!(get.header("Last-Modified").is_some_and(|date| date.ends_with(" GMT")));
-    assert_eq!(etag(&client.get("/map?k=a/b%20%C3%A9%2B")), etag(&put), "the same by the query");
+    assert_eq!(
+        etag(&client.get("/map?k=a/b%20%C3%A9%2B")),
+        etag(&put),
+        "the same key in the query"
+    );
     let head = client.request("HEAD", "/map/a%2Fb%20%C3%A9+", &[], &[]);
     assert_eq!((head.status, head.header("Content-Length")), (200, Some("256")));
     let again = client.put("/map/a%2Fb%20%C3%A9+", b"");
     assert_eq!(again.status, 204);
-    assert!(etag(&again) > etag(&put), "versions sort as they follow each other");
+    assert!(etag(&again) > etag(&put), "later versions sort behind earlier ones");
     assert_eq!(client.get("/map/a%2Fb%20%C3%A9+").body, b"");
     assert_refused(&client.get("/map/absent"), 404);
     assert_refused(&client.get("/map/%zz"), 400);

@@ -1,4 +1,4 @@
-//! What k8s-gossipcar got wrong.
+//! Conflicting writes, which k8s-gossipcar got wrong.
 
 use super::CONVERGENCE_LIMIT;
 use crate::support::{Cluster, eventually, map_target, next_millisecond};
@@ -7,7 +7,7 @@ use std::sync::Barrier;
 #[test]
 fn two_nodes_that_create_a_key_at_once_agree() {
     let cluster = Cluster::start(3, &[]);
-    at_once(&cluster, 2);
+    write_at_once(&cluster, 2);
 }
 
 #[test]
@@ -17,11 +17,12 @@ fn three_nodes_that_overwrite_a_key_at_once_agree() {
         cluster.nodes[0].write(&format!("key{round}"), "before");
     }
     cluster.wait_for_agreement(CONVERGENCE_LIMIT);
-    at_once(&cluster, 3);
+    write_at_once(&cluster, 3);
 }
 
-/// Has some nodes write each of ten keys at once, and waits until all agree on one of the values.
-fn at_once(cluster: &Cluster, writers: usize) {
+/// Lets several nodes write each of ten keys at once, and waits until all nodes agree on one of the
+/// values.
+fn write_at_once(cluster: &Cluster, writers: usize) {
     let barrier = Barrier::new(writers);
     for round in 0..10 {
         let key = format!("key{round}");
@@ -52,7 +53,7 @@ fn at_once(cluster: &Cluster, writers: usize) {
 
 #[test]
 fn a_later_write_beats_five_earlier_ones_of_another_node() {
-    // No exchange comes between: the next timer is an hour away, and nobody else is listed.
+    // Neither node knows the other, so that there is no exchange.
     let addresses = Cluster::addresses(2);
     let apart = |index: usize| {
         addresses.start(index, &[("SERVICE_DNS_NAME", addresses.list_of(&[index]).as_str())])
@@ -67,7 +68,7 @@ fn a_later_write_beats_five_earlier_ones_of_another_node() {
         second.write(&key, "late");
     }
     assert_eq!((first.read("key0"), second.read("key0")), ("early 4".into(), "late".into()));
-    // Then somebody comes who knows both.
+    // A third node knows both.
     let third = Cluster::addresses(1);
     let list = format!("{}:{1},{2}:{1}", addresses.ips[0], addresses.peer_port, addresses.ips[1]);
     let third = third.start(0, &[("SERVICE_DNS_NAME", &list), ("SYNC_INTERVAL", "50ms")]);

@@ -1,4 +1,4 @@
-//! Converging.
+//! Convergence: a write reaches all nodes.
 
 use super::{BULK_LIMIT, CONVERGENCE_LIMIT};
 use crate::support::{Cluster, eventually, same};
@@ -6,7 +6,7 @@ use crate::support::{Cluster, eventually, same};
 #[test]
 fn three_nodes_converge_on_a_key() {
     let cluster = Cluster::start(3, &[]);
-    // Who was called before it was up is left alone for a while.
+    // A node that was not up yet when another connected to it is left alone for a while.
     eventually(BULK_LIMIT, "all have found each other", || {
         same(cluster.nodes.iter().all(|node| node.count("nOutSyncs") >= 3), true)
     });
@@ -63,7 +63,7 @@ fn values_of_any_kind_and_size_arrive_intact() {
 
 #[test]
 fn nodes_that_know_only_some_of_the_others_converge() {
-    // A chain: each knows the next one only.
+    // A chain: each node knows the next one only.
     let addresses = Cluster::addresses(4);
     let nodes = (0..4usize).map(|index| {
         let known = addresses.list_of(&[index, (index + 1).min(3)]);

@@ -1,4 +1,4 @@
-//! Newcomers.
+//! Nodes that start empty: new ones, and those that restart.
 
 use super::{BULK_LIMIT, CONVERGENCE_LIMIT, fill};
 use crate::support::{Cluster, Node, eventually, next_millisecond, same};
@@ -19,7 +19,7 @@ fn a_killed_and_restarted_node_has_all_keys_before_it_is_ready() {
         node.start_again(&[]);
         let mut client = node.client();
         eventually(CONVERGENCE_LIMIT, "ready", || {
-            // What is seen after it was ready must be complete.
+            // Once it is ready it must be complete.
             if client.get("/readyz").status != 200 {
                 return Err("not ready".into());
             }
@@ -62,7 +62,7 @@ fn a_write_between_a_restart_and_the_first_exchange_is_kept() {
         let node = &mut cluster.nodes[round];
         node.kill();
         next_millisecond();
-        // It responses before it has met anyone, and takes the write at once.
+        // It accepts writes before its first exchange.
         node.start_again(&[]);
         let value = format!("after restart {round}");
         node.write("key", &value);
@@ -76,30 +76,28 @@ fn a_write_between_a_restart_and_the_first_exchange_is_kept() {
 fn a_hundred_thousand_keys_reach_an_empty_node_in_either_role() {
     const KEYS: usize = 100_000;
     let addresses = Cluster::addresses(3);
-    // The first two never call anyone, for they know of nobody.
-    let never_calls = |index: usize| {
+    // The first two initiate no exchange, since they know no peer.
+    let knows_no_peer = |index: usize| {
         addresses.start(index, &[("SERVICE_DNS_NAME", addresses.list_of(&[index]).as_str())])
     };
-    let (full, called) = (never_calls(0), never_calls(1));
+    let (full, empty) = (knows_no_peer(0), knows_no_peer(1));
     let began = Instant::now();
     fill(&full, 0, KEYS, 100);
     println!("{KEYS} keys written in {:?}", began.elapsed());
     assert_eq!(full.count("keys"), KEYS as u64);
 
-    // The newcomer calls the full one, and fetches all of it; and calls the empty one, and brings
-    // all of it there.
+    // The newcomer initiates exchanges with both: it fetches all keys from the full one, and brings
+    // them to the empty one.
     let began = Instant::now();
     let list = addresses.list();
     let newcomer = addresses.start(2, &[("SERVICE_DNS_NAME", &list), ("SYNC_INTERVAL", "100ms")]);
     eventually(BULK_LIMIT, "the newcomer has all keys", || {
         same(newcomer.count("keys"), KEYS as u64)
     });
-    println!("the newcomer that called had them after {:?}", began.elapsed());
-    eventually(BULK_LIMIT, "the responder has all keys", || {
-        same(called.count("keys"), KEYS as u64)
-    });
-    println!("the one that was called had them after {:?}", began.elapsed());
-    let cluster = Cluster { nodes: vec![full, called, newcomer] };
+    println!("the initiator had them after {:?}", began.elapsed());
+    eventually(BULK_LIMIT, "the responder has all keys", || same(empty.count("keys"), KEYS as u64));
+    println!("the responder had them after {:?}", began.elapsed());
+    let cluster = Cluster { nodes: vec![full, empty, newcomer] };
     cluster.wait_for_agreement(BULK_LIMIT);
     for node in &cluster.nodes {
         for index in [0, 1, KEYS / 2, KEYS - 1] {

@@ -1,4 +1,4 @@
-//! Steady state.
+//! Nodes in the steady state, and under a steady load.
 
 use super::{BULK_LIMIT, CONVERGENCE_LIMIT, fill};
 use crate::support::{Cluster, Node, eventually, same};
@@ -17,7 +17,7 @@ fn an_idle_exchange_is_small_however_many_keys_there_are() {
         numbers.map(|name| stats[name].parse::<u64>().expect("it is a number"))
     };
     let mut before = measure();
-    // The latest writes are named in each hello for some seconds; then nothing is.
+    // For some seconds the recent updates go along with each hello.
     let bytes =
         eventually(BULK_LIMIT, "an exchange of equal nodes takes at most 128 bytes", || {
             let now = measure();
@@ -28,7 +28,7 @@ fn an_idle_exchange_is_small_however_many_keys_there_are() {
                 return Err("too few exchanges to measure".into());
             }
             before = now;
-            // What one side has counted of an exchange under way, the other may count later.
+            // The two sides of an exchange count its bytes at different times.
             let bytes = (grown[0] + grown[1]) as f64 / exchanges as f64;
             if bytes <= 128.0 { Ok(bytes) } else { Err(format!("{bytes:.1} bytes")) }
         });
@@ -41,14 +41,14 @@ fn a_node_alone_or_with_an_unknown_service_name_logs_little() {
     let alone = Node::alone(&[]);
     let unknown = Node::alone(&[("SERVICE_DNS_NAME", "no-such-name.invalid")]);
     let nobody = Cluster::addresses(3).start(0, &[]);
-    // Five seconds by the nodes' own clocks.
+    // Five seconds by the nodes' clocks.
     eventually(BULK_LIMIT, "they have run for five seconds", || {
         same([&alone, &unknown, &nobody].iter().all(|node| node.count("upTimeSecs") >= 5), true)
     });
     for node in [&alone, &unknown, &nobody] {
         let lines = node.log_lines();
         println!("{lines} lines in five seconds");
-        // That it has started and is ready, and five of each kind of trouble a minute.
+        // The start, readiness, and up to five lines a minute for each kind of problem.
         assert!(lines <= 7, "{lines} lines: {}", node.log());
         assert_eq!(node.request("GET", "/healthz", &[]).status, 200);
     }
@@ -72,7 +72,8 @@ fn every_exchange_completes_under_a_write_load() {
                 let mut client = node.client();
                 let mut round: u64 = 0;
                 while !stop.load(Relaxed) {
-                    // New keys and old ones, some of them written by all; values of changing length.
+                    // New keys and old ones, some of them shared by all writers, with values of
+                    // varying length.
                     let key = match round % 3 {
                         0 => format!("/map?k=shared{}", round % 300),
                         _ => format!("/map?k=own{index}-{}", round % 2000),
@@ -85,7 +86,7 @@ fn every_exchange_completes_under_a_write_load() {
                 }
             });
         }
-        eventually(BULK_LIMIT, "there was enough load", || {
+        eventually(BULK_LIMIT, "enough was written", || {
             let is_enough = began.elapsed().as_secs_f64() > SECONDS && written.load(Relaxed) > 3000;
             same(is_enough, true)
         });

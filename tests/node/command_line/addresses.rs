@@ -1,4 +1,4 @@
-//! Addresses.
+//! IPv4, IPv6, and both.
 
 use super::COMMAND_LIMIT;
 use crate::support::{Client, Cluster, Node, eventually, free_port, fresh_ips, run, same};
@@ -12,7 +12,7 @@ fn two_nodes_converge_over_ipv6() {
         return;
     }
     let ports: Vec<u16> = (0..4).map(|_| free_port(&[ip])).collect();
-    let addresses = [(ports[0], ports[1]), (ports[2], ports[3])];
+    let nodes = [(ports[0], ports[1]), (ports[2], ports[3])];
     let list = format!("[::1]:{},[::1]:{}", ports[1], ports[3]);
     let start = |&(http, peer): &(u16, u16)| {
         Node::start(
@@ -21,11 +21,11 @@ fn two_nodes_converge_over_ipv6() {
             &[("SERVICE_DNS_NAME", &list)],
         )
     };
-    let cluster = Cluster { nodes: addresses.iter().map(start).collect() };
+    let cluster = Cluster { nodes: nodes.iter().map(start).collect() };
     cluster.nodes.iter().for_each(Node::wait_until_ready);
     cluster.nodes[0].write("key", "value");
     cluster.wait_for(COMMAND_LIMIT, "key", "value");
-    // A chunked upload asks the system whether its client is still there.
+    // For a chunked upload the node asks the system whether the client is still connected.
     let mut client = cluster.nodes[1].client();
     client.send(
         "PUT /map?k=chunked HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
@@ -50,7 +50,7 @@ fn an_ipv4_client_of_a_dual_stack_socket_is_served_like_any_other() {
     let node = Node::start((v4, http).into(), (v4, peer).into(), &settings);
     for ip in [v4, Ipv6Addr::LOCALHOST.into()] {
         let mut client = Client::connect((ip, http).into());
-        // The system is asked whether the client is still there, and lists it in another table.
+        // The system lists this client's connection in the table of the other family.
         let head = "PUT /map?k=chunked HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
         client.send(format!("{head}3\r\nabc\r\n0\r\n\r\n"));
         assert!(client.response().status < 300);
@@ -77,7 +77,7 @@ fn one_port_serves_both_address_families() {
         let response = Client::connect((ip, http).into()).get("/healthz");
         assert_eq!(response.body, b"ok\n");
     }
-    // It finds itself at both addresses, and knows nobody else then.
+    // It discovers that both addresses are its own.
     eventually(COMMAND_LIMIT, "ready, and alone", || {
         same((node.is_ready(), node.stats()["peers"].clone()), (true, "0".to_owned()))
     });

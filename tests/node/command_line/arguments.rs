@@ -1,4 +1,4 @@
-//! Arguments.
+//! Help, version and wrong arguments.
 
 use super::{assert_fails, error, text};
 use crate::support::run;
@@ -7,7 +7,7 @@ use gossip_sidecar::SETTINGS;
 #[test]
 fn help_lists_every_command_and_every_setting_with_its_default() {
     for arguments in [&["--help"][..], &["-h"], &["serve", "--help"], &["put", "-h"]] {
-        // Whatever the environment says.
+        // Even if the environment is invalid.
         let output = run(arguments, &[("CLIENT_PORT", "bad")]);
         assert_eq!((output.status.code(), error(&output)), (Some(0), String::new()));
         let help = text(&output);

@@ -1,4 +1,4 @@
-//! The client.
+//! The built-in client: `put`, `get` and `health`.
 
 use super::{assert_fails, error, text};
 use crate::support::{Cluster, Node, run, run_with_input};
@@ -74,7 +74,7 @@ fn health_fails_without_a_sidecar_and_with_ready_for_one_that_is_not() {
 #[test]
 fn a_server_that_does_not_speak_http_is_not_taken_for_a_sidecar() {
     let node = Node::alone(&[]);
-    // The peer port talks, but not so.
+    // The peer port answers, but not in HTTP.
     let output = run(&["health", "--server", &node.peer.to_string()], &[]);
     assert_fails(&output, 1, &["no answer from the sidecar"]);
 }

@@ -1,4 +1,4 @@
-//! Connections.
+//! Many connections, idle ones, reset ones, and more than there are descriptors for.
 
 use crate::support::{
     Client, Node, RESPONSE_LIMIT, allow_thousands_of_connections, assert_healthy, eventually,
@@ -40,14 +40,14 @@ fn a_thousand_idle_connections_block_nobody_and_are_cleaned_up() {
     });
     let grown_kib = most_kib.saturating_sub(before_kib);
     println!("1000 idle connections: {most_threads} threads, {grown_kib} KiB more");
-    // A thread for each, and some that come and go.
+    // One thread for each connection, and some that come and go.
     assert!(most_threads < threads + 1100, "{most_threads} threads");
     assert!(grown_kib < 50_000, "{grown_kib} KiB");
-    // They are not forgotten either.
+    // They are still served.
     let response = idle[500].send("p?k=still HTTP/1.1\r\n\r\n").response();
     assert_eq!(response.body, b"still=serving\n");
     drop(idle);
-    eventually(3 * RESPONSE_LIMIT, "all is given back", || {
+    eventually(3 * RESPONSE_LIMIT, "all threads and descriptors are released", || {
         let now = (node.threads(), node.descriptors());
         if now.0 < threads + 20 && now.1 < descriptors + 20 {
             Ok(())
@@ -60,19 +60,19 @@ fn a_thousand_idle_connections_block_nobody_and_are_cleaned_up() {
 
 #[test]
 fn a_node_recovers_from_running_out_of_descriptors() {
-    // Both parities: what fails is `accept`, or the copy of the socket that tiny_http makes next.
+    // Depending on whether the limit is odd, `accept` fails, or tiny_http's copy of the socket.
     for limit in ["ulimit -n 48", "ulimit -n 49"] {
         let node = Node::alone_after(Some(limit), &[]);
         node.write("a", "1");
         let mut idle: Vec<std::net::TcpStream> = Vec::new();
-        // More than it can have; those that wait in the system's queue come up in turn.
+        // More than the node can accept; the rest waits in the system's queue.
         for _ in 0..60 {
             let mut stream = std::net::TcpStream::connect(node.http).unwrap();
             let _ = stream.write_all(b"GET /healthz HT");
             idle.push(stream);
         }
         drop(idle);
-        eventually(3 * RESPONSE_LIMIT, "it responds again", || {
+        eventually(3 * RESPONSE_LIMIT, "it serves again", || {
             let mut stream = std::net::TcpStream::connect(node.http).map_err(|e| e.to_string())?;
             stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
             let request = request_bytes("GET", "/map?k=a", &[("Connection", "close")], &[]);
@@ -101,12 +101,12 @@ fn replacing_the_listener_leaves_no_threads_behind() {
     };
     let mut count = 0;
     for _ in 0..6 {
-        // More than it can have, all of them gone at once.
+        // More than the node can accept, all closed at once.
         let crowd: Vec<Client> = (0..30).map(|_| node.client()).collect();
         drop(crowd);
-        count = eventually(3 * RESPONSE_LIMIT, "it responds again", restarts);
+        count = eventually(3 * RESPONSE_LIMIT, "it serves again", restarts);
     }
-    // Those of connections end after some idle seconds.
+    // The threads of connections end after some idle seconds.
     let wanted = threads + 6;
     eventually(
         RESPONSE_LIMIT,
@@ -124,7 +124,7 @@ fn reset_connections_block_nobody() {
     let node = Node::alone(&[]);
     let junk = vec![b'x'; 20_000];
     for _ in 0..500 {
-        // Closed with something unread, a connection is reset.
+        // A connection closed with unread data is reset.
         let mut client = node.client();
         client.send("GET /stats HTTP/1.1\r\n\r\nGET /stats HTTP/1.1\r\n\r\n");
         drop(client);
@@ -146,7 +146,7 @@ fn three_thousand_connections_reset_on_arrival_block_nobody() {
         reset(client.stream);
     }
     assert_healthy(&node);
-    // All of them reset before the node has even looked: it is halted, and they wait for it.
+    // All of these are reset before the node accepts them, since it is stopped.
     node.signal("STOP");
     for index in 0..100 {
         let mut client = node.client();
@@ -155,7 +155,7 @@ fn three_thousand_connections_reset_on_arrival_block_nobody() {
     }
     node.signal("CONT");
     assert_healthy(&node);
-    eventually(3 * RESPONSE_LIMIT, "all is given back", || {
+    eventually(3 * RESPONSE_LIMIT, "all threads and descriptors are released", || {
         let now = (node.threads(), node.descriptors());
         if now.0 < threads + 20 && now.1 < descriptors + 20 {
             Ok(())
@@ -163,6 +163,6 @@ fn three_thousand_connections_reset_on_arrival_block_nobody() {
             Err(format!("{now:?}"))
         }
     });
-    // Panics that tiny_http has over them are counted; they may not flood the log.
+    // tiny_http panics over some of them: these panics are counted, and must not flood the log.
     assert!(node.log_lines() < 50, "{}", node.log());
 }

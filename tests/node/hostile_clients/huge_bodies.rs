@@ -1,4 +1,4 @@
-//! Huge bodies.
+//! Huge bodies and heads: they take no memory and block nobody.
 
 use crate::support::{Client, MIB, Node, assert_healthy, assert_serves};
 use std::io::{Read, Write};
@@ -32,7 +32,7 @@ fn a_body_that_never_arrives_takes_no_memory_and_blocks_nobody() {
     }
     assert_healthy(&node);
     let grown_kib = node.resident_kib().saturating_sub(before_kib);
-    println!("60 bodies that never came: {grown_kib} KiB more");
+    println!("60 bodies that never arrived: {grown_kib} KiB more");
     assert!(grown_kib < 20_000, "{grown_kib} KiB");
 }
 
@@ -78,11 +78,11 @@ fn a_huge_length_is_refused_at_once_however_slowly_the_body_arrives() {
     let (_, most_kib) = node.peaks_while(|| {
         for _ in 0..15 {
             for client in &mut clients {
-                // It may have been given up already.
+                // The node may have closed the connection already.
                 let _ = client.stream.write(b"x");
             }
             assert_eq!(node.read("old"), "value");
-            // The pace of the body; nothing waits for it.
+            // The pace of the body; no condition depends on it.
             std::thread::sleep(Duration::from_millis(100));
         }
     });
@@ -110,7 +110,7 @@ fn huge_heads_block_nobody() {
     let mut clients = Vec::new();
     for head in &heads {
         let mut client = node.client();
-        // It may refuse before it has seen all of it.
+        // The node may refuse before it has read the whole head.
         let _ = client.stream.write_all(format!("GET /map?k=still HTTP/1.1\r\n{head}").as_bytes());
         clients.push(client);
     }
@@ -120,7 +120,7 @@ fn huge_heads_block_nobody() {
         let _ = client.stream.write_all(b"\r\n");
         let _ = client.stream.shutdown(Shutdown::Write);
         let mut response = Vec::new();
-        // Refused with something unread, the connection is reset.
+        // A connection that is refused with unread data is reset.
         let _ = client.stream.read_to_end(&mut response);
         let text = String::from_utf8_lossy(&response);
         let is_refused = response.is_empty() || text.starts_with("HTTP/1.1 4");

@@ -1,4 +1,4 @@
-//! Injection.
+//! Requests that try to inject something into a response.
 
 use crate::support::{Node, assert_healthy, assert_serves, map_target};
 use std::net::Shutdown;

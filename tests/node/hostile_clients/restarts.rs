@@ -1,4 +1,4 @@
-//! Restarts.
+//! Restarts after clients have left many connections unusable.
 
 use crate::support::{Cluster, RESPONSE_LIMIT, assert_healthy};
 

@@ -1,4 +1,4 @@
-//! Slow and stuck clients.
+//! Clients that send or read slowly, or not at all.
 
 use crate::support::{Client, KIB, MIB, Node, assert_healthy, assert_serves};
 use std::io::Write;
@@ -40,7 +40,7 @@ fn a_slow_upload_blocks_nobody() {
 fn many_slow_uploads_block_nobody_and_all_arrive() {
     let node = Node::alone(&[]);
     node.write("a", "1");
-    // More than are read at a time.
+    // More than are read at the same time.
     let mut clients: Vec<Client> = (0..24).map(|_| node.client()).collect();
     for (index, client) in clients.iter_mut().enumerate() {
         client.send(format!("PUT /map?k=slow{index} HTTP/1.1\r\nContent-Length: 10000\r\n\r\n"));
@@ -64,8 +64,8 @@ fn many_slow_uploads_block_nobody_and_all_arrive() {
 #[test]
 fn heads_and_bodies_sent_at_a_byte_a_second_block_nobody() {
     let node = Node::alone(&[]);
-    // What is said at once, and what comes in trickles. Of the bodies that are too long to be read
-    // ahead there are fewer than are read at a time: others' shall be read too.
+    // What is sent at once, and what is sent byte by byte. There are fewer bodies too long to be
+    // read ahead than are read at the same time, so that those of others are read too.
     let kinds = [
         (20, "", "PUT /map?k=slow HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n".to_owned()),
         (20, "PUT /map?k=slow HTTP/1.1\r\nContent-Length: 100\r\n\r\n", "x".repeat(100)),
@@ -88,7 +88,7 @@ fn heads_and_bodies_sent_at_a_byte_a_second_block_nobody() {
                     client.send(&slow[..1]);
                     *slow = &slow[1..];
                 }
-                // The pace of the bytes; nothing waits for it.
+                // The pace of the bytes; no condition depends on it.
                 std::thread::sleep(Duration::from_secs(1));
             }
         });
@@ -103,7 +103,7 @@ fn heads_and_bodies_sent_at_a_byte_a_second_block_nobody() {
             rounds += 1;
         }
     });
-    println!("{rounds} rounds of the others, the slowest in {slowest:?}");
+    println!("{rounds} rounds of another client, the slowest in {slowest:?}");
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     for (client, slow) in &mut trickles {
         assert!([201, 204].contains(&client.send(slow).response().status));
@@ -131,7 +131,7 @@ fn clients_that_do_not_read_their_responses_block_nobody() {
     node.write("big", vec![b'x'; MIB]);
     let mut stuck = Vec::new();
     for _ in 0..4 {
-        // Far more than the system's buffers take.
+        // Far more than fits into the system's buffers.
         let mut client = node.client();
         client.send(format!("GET /map?k=big{} HTTP/1.1\r\n\r\n", "&k=big".repeat(63)));
         stuck.push(client);
@@ -141,7 +141,7 @@ fn clients_that_do_not_read_their_responses_block_nobody() {
         assert_eq!(client.get("/healthz").status, 200);
         assert!(client.put("/map?k=a", b"1").status < 300);
     }
-    // Those that read in the end get all of it.
+    // A client that reads at last gets everything.
     let response = stuck[0].response();
     assert_eq!(response.body.len(), 64 * (MIB + 5));
 }
@@ -159,7 +159,7 @@ fn an_upload_that_takes_too_long_is_refused() {
         let _ = bodies[1].stream.write(b"1\r\nx\r\n");
         // The pace of the bytes.
         std::thread::sleep(Duration::from_millis(500));
-        assert!(began.elapsed() < Duration::from_secs(100), "they are still read");
+        assert!(began.elapsed() < Duration::from_secs(100), "the bodies are still read");
     }
     let after = began.elapsed();
     for mut client in bodies {

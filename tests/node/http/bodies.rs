@@ -1,4 +1,4 @@
-//! Bodies.
+//! Bodies: chunked ones, and those announced with `Expect`.
 
 use crate::support::{KIB, MIB, Node, assert_serves};
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ fn chunked_bodies_are_reassembled() {
     assert_eq!(node.read("looks"), "0\r\n\r\nab");
     assert_eq!(node.get("cut").map(|value| value.len()), Some(MIB));
     assert_eq!(node.get("over"), None);
-    // The hex digits of the encoding's name don't matter, nor do its letters' cases.
+    // Neither the header's name nor the coding's is case-sensitive.
     client
         .send("PUT /map?k=case HTTP/1.1\r\ntransfer-encoding: Chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
     assert_eq!(client.response().status, 201);
@@ -85,7 +85,7 @@ fn an_unacceptable_body_announced_with_expect_is_refused_before_it_is_sent() {
         let began = Instant::now();
         let mut response = client.response();
         if length > 16 * MIB && response.status == 100 {
-            // The one interim response that tiny_http can be made to give and be left by.
+            // tiny_http cannot be kept from sending this interim response.
             response = client.response();
         }
         assert_eq!(response.status, status, "{target} {length}: {response:?}");

@@ -1,4 +1,4 @@
-//! Connections.
+//! Connections: keep-alive, pipelining, closing and upgrades.
 
 use crate::support::{KIB, MIB, Node, assert_serves};
 
@@ -69,7 +69,7 @@ fn connection_close_is_confirmed_and_honoured() {
 
 #[test]
 fn a_request_for_an_upgrade_gets_a_plain_response() {
-    // Java's HttpClient and `curl --http2` send these headers with each first request.
+    // Java's HttpClient and `curl --http2` send these headers with their first request.
     let node = Node::alone(&[]);
     node.write("old", "value");
     let upgrade =
@@ -83,7 +83,7 @@ fn a_request_for_an_upgrade_gets_a_plain_response() {
         let get = node.client().request("GET", "/map?k=old", &upgrade, &[]);
         assert_eq!(get.body, b"old=value\n");
     }
-    // With so many of them every worker would be stuck, were it kept by one.
+    // If each of these kept a worker, all workers would be busy.
     let mut waiting = Vec::new();
     for _ in 0..8 {
         let mut client = node.client();

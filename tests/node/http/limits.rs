@@ -1,4 +1,4 @@
-//! Limits.
+//! Limits of values, keys, URLs and the store.
 
 use crate::support::{KIB, MIB, Node, assert_refused, map_target};
 
@@ -11,7 +11,7 @@ fn the_longest_value_is_accepted_and_one_byte_more_is_refused() {
     let longer = [&value[..], b"x"].concat();
     assert_refused(&node.put("big", &longer), 413);
     assert_refused(&node.put("new", &longer), 413);
-    // Length by length of what tiny_http reads ahead and what it does not.
+    // Lengths that tiny_http reads ahead, and lengths that it does not.
     let mut client = node.client();
     for length in [1, KIB - 1, KIB, KIB + 1, 16 * KIB, 32 * KIB, 64 * KIB + 1] {
         assert!(client.put("/map?k=v", &value[..length]).status < 300);
@@ -42,7 +42,7 @@ fn the_longest_key_is_accepted_and_one_byte_more_is_refused() {
     let longest = "k".repeat(1024);
     assert_eq!(node.put(&longest, "1").status, 201);
     assert_eq!(node.read(&longest), "1");
-    // 1024 bytes, and three times as many in the URL.
+    // 1024 bytes, which take three times as many in the URL.
     let accented = "é".repeat(512);
     assert_eq!(node.put(&accented, "2").status, 201);
     assert_eq!(node.read(&accented), "2");
@@ -70,7 +70,7 @@ fn a_url_may_be_64_kib_long_and_no_longer() {
 
 #[test]
 fn a_full_store_refuses_writes_and_keeps_its_contents() {
-    // Each entry counts 96 bytes beside its key and value.
+    // Each entry counts for 96 bytes beside its key and value.
     let node = Node::alone(&[("MAX_STORE_BYTES", "1KiB")]);
     let mut client = node.client();
     assert_eq!(client.put("/map?k=a", &[b'1'; 415]).status, 201);
@@ -87,7 +87,7 @@ fn a_full_store_refuses_writes_and_keeps_its_contents() {
     }
     assert_eq!(node.get("a"), Some(vec![b'1'; 415]));
     assert_eq!(node.get("c"), None);
-    // What takes less room, or no more, is taken.
+    // Writes that need no more room are accepted.
     assert_eq!(client.put("/map?k=a", &[b'3'; 415]).status, 204);
     assert_eq!(client.put("/map?k=a", b"small").status, 204);
     assert_eq!(client.put("/map?k=c", &[b'4'; 100]).status, 201);

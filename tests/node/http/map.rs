@@ -1,4 +1,4 @@
-//! Reading and writing.
+//! `PUT` and `GET` of `/map`.
 
 use super::without_date;
 use crate::support::{Node, assert_refused};
@@ -15,9 +15,9 @@ fn a_put_returns_201_for_a_new_key_and_204_for_an_existing_one_without_a_body() 
     assert_eq!(without_date(&created), "HTTP/1.1 201 Created|Content-Length: 0");
     let replaced = client.put("/map?k=a", b"2");
     assert_eq!(without_date(&replaced), "HTTP/1.1 204 No Content|Content-Length: 0");
-    // Whatever came behind the heads would be taken for the start of this response.
+    // If the responses before had a body, this one would begin with it.
     let found = client.get("/map?k=a");
-    let etag = found.header("ETag").expect("the response for one key says its version");
+    let etag = found.header("ETag").expect("the response for one key has its version");
     let modified = found.header("Last-Modified").expect("and its time");
     assert_eq!(
         without_date(&found),
@@ -45,7 +45,7 @@ fn a_get_returns_keys_in_the_order_requested_with_duplicates_and_without_absent_
     assert_eq!(get("/map?k=absent&k=b&k=gone"), ok("b=2\n"));
     assert_eq!(get("/map?x=1&k=b&y&=z&k=a&"), ok("b=2\na=1\n"));
     assert_eq!(get("/map/?k=a"), ok("a=1\n"));
-    // As to a proxy, which HTTP asks every server to take.
+    // The absolute form, which HTTP requires every server to accept.
     assert_eq!(get("http://test:80/map?k=a"), ok("a=1\n"));
     assert_eq!(get("http://test").0, 404);
 }
@@ -136,7 +136,7 @@ fn keys_and_values_may_be_empty() {
     assert_eq!(client.get("/map?k").body, b"=\n");
     assert_eq!(client.put("/map?k=empty", b"").status, 201);
     assert_eq!(client.get("/map?k=empty").body, b"empty=\n");
-    // No body at all is an empty value too.
+    // A request without a body writes an empty value.
     let response = client.send("PUT /map?k=none HTTP/1.1\r\nHost: test\r\n\r\n").response();
     assert_eq!(response.status, 201);
     assert_eq!(client.get("/map?k=none").body, b"none=\n");
@@ -170,8 +170,8 @@ fn values_are_returned_byte_for_byte() {
     }
 }
 
-/// Percent-encodes a key, each byte in the style that it is given: as itself, if it may be, or in
-/// lower or upper hex digits.
+/// Percent-encodes a key, each byte in its style: literally if that is allowed, or in lower- or
+/// upper-case hex digits.
 fn encode_in_styles(key: &str, styles: &[u8]) -> String {
     let styled = key.bytes().zip(styles.iter().cycle());
     let encoded = styled.map(|(byte, style)| match (style % 3, byte) {

@@ -1,4 +1,4 @@
-//! Methods and paths.
+//! Methods and paths: `HEAD`, unsupported methods and unknown paths.
 
 use super::without_date;
 use crate::support::{Node, assert_refused};
@@ -21,7 +21,7 @@ fn head_is_get_without_a_body() {
         assert_eq!(head.status, 200, "{target}");
         assert_eq!(head.body, b"");
     }
-    // Had any of them a body, the next response would begin with it.
+    // If any of the responses before had a body, this one would begin with it.
     assert_eq!(client.get("/map?k=a").body, b"a=value\n");
 }
 

@@ -14,7 +14,7 @@ mod pages;
 
 use crate::support::Response;
 
-/// The whole response, without the one line that differs each time.
+/// The head without the date, which differs each time.
 fn without_date(response: &Response) -> String {
     assert!(response.header("Date").is_some_and(|date| date.ends_with(" GMT")), "{response:?}");
     response.head.lines().filter(|line| !line.starts_with("Date:")).collect::<Vec<_>>().join("|")

@@ -1,4 +1,4 @@
-//! Pages.
+//! The other endpoints: `/stats`, `/healthz`, `/readyz` and `/metrics`.
 
 use crate::support::{Cluster, Node, assert_refused};
 
@@ -29,9 +29,9 @@ fn stats_begins_with_the_names_of_k8s_gossipcar_and_counts_correctly() {
     let grown =
         |name: &str| now[name].parse::<u64>().unwrap() - before[name].parse::<u64>().unwrap();
     assert_eq!(grown("nBadHttpReqs"), 7);
-    // Both looks at /stats are among them, each counted after it was written.
+    // Two requests for /stats are among them, each counted after its response was written.
     assert_eq!(grown("nGoodHttpReqs"), 12 + 2);
-    // Local date and time without a zone, in k8s-gossipcar's format: 2018-05-05T12:00:00.123
+    // k8s-gossipcar's format is local time without a zone: 2018-05-05T12:00:00.123
     let since = now["upSince"].as_bytes();
     assert!(since.len() == 23 && since[10] == b'T' && since[19] == b'.', "{}", now["upSince"]);
     assert!(now["upTimeSecs"].parse::<u64>().unwrap() < 60);
@@ -49,7 +49,7 @@ fn healthz_and_readyz_report_the_state_of_the_node() {
     let unready = client.get("/readyz");
     assert_refused(&unready, 503);
     assert!(unready.text().contains("no exchange with a peer"), "{unready:?}");
-    // It can be read and written meanwhile.
+    // It accepts reads and writes meanwhile.
     assert_eq!(client.put("/map?k=a", b"1").status, 201);
     let second = addresses.start(1, &[("SYNC_INTERVAL", "50ms")]);
     first.wait_until_ready();
@@ -66,7 +66,7 @@ fn a_node_without_peers_is_ready_after_ready_timeout() {
     assert_eq!(node.count("nOutSyncs"), 0);
 }
 
-/// Why a text is not in Prometheus's text format, if it is not.
+/// The number of metrics, or why the text is not in the Prometheus text format.
 fn check_prometheus(text: &str) -> Result<usize, String> {
     let is_name = |name: &str| {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_:".contains(&byte);
@@ -74,7 +74,7 @@ fn check_prometheus(text: &str) -> Result<usize, String> {
     };
     let mut seen = Vec::new();
     if !text.ends_with('\n') {
-        return Err("the last line has no end".into());
+        return Err("the last line does not end with a line feed".into());
     }
     let mut lines = text.lines();
     while let Some(help) = lines.next() {
@@ -84,7 +84,7 @@ fn check_prometheus(text: &str) -> Result<usize, String> {
             return wrong("not a HELP line");
         };
         if !is_name(name) || text.is_empty() || seen.contains(&name) {
-            return wrong("a bad name, a name that comes twice, or no text");
+            return wrong("an invalid name, a repeated name, or no text");
         }
         seen.push(name);
         let kind = lines.next().and_then(|line| line.strip_prefix(&format!("# TYPE {name} ")));

@@ -1,4 +1,4 @@
-//! Floods.
+//! Peers that send or announce far too much.
 
 use super::{assert_counted, assert_gossips, clock_ms, connect, hello, node};
 use crate::support::RESPONSE_LIMIT;
@@ -23,11 +23,11 @@ fn a_line_of_ten_megabytes_is_refused_and_takes_no_memory() {
                 }
             }
         }
-        assert!(sent < 10 * 1024 * 1024, "it has read the whole line");
+        assert!(sent < 10 * 1024 * 1024, "the node has read the whole line");
     }
     assert_counted(&node, "nRefusedGrammar", 5);
     let grown_kib = node.resident_kib().saturating_sub(before_kib);
-    println!("five lines of 10 MB: {grown_kib} KiB more");
+    println!("five lines of 10 MB took {grown_kib} KiB more");
     assert!(grown_kib < 4096, "{grown_kib} KiB");
     assert_gossips(&node, "still");
 }
@@ -46,20 +46,19 @@ fn an_announced_value_of_16_mib_that_never_arrives_takes_no_memory() {
     }
     assert_gossips(&node, "meanwhile");
     let grown_kib = node.resident_kib().saturating_sub(before_kib);
-    println!("six promises of 16 MiB: {grown_kib} KiB more");
+    println!("six announced values of 16 MiB took {grown_kib} KiB more");
     assert!(grown_kib < 4096, "{grown_kib} KiB");
-    // Half of them go; of the others the node has had enough after some seconds.
+    // Half of them close; the others time out after some seconds.
     silent.truncate(3);
     assert_counted(&node, "nBrokenAnswers", 6);
     assert_eq!(node.get("key"), None);
     assert_gossips(&node, "still");
 }
 
-/// The most that a node reads in one turn.
+/// The limit of what a node reads in one turn.
 const MAX_TURN_BYTES: u64 = 25_233_408;
 
-/// Writes the same thing again and again until the node closes; gives how many bytes it took, and
-/// what it said.
+/// Writes until the node closes. Returns how many bytes it accepted, and its reply.
 fn write_until_closed(stream: &mut TcpStream, mut next: impl FnMut() -> Vec<u8>) -> (u64, String) {
     const TEN_GB: u64 = 10_000_000_000;
     stream.set_write_timeout(Some(RESPONSE_LIMIT)).expect("the limit is not zero");
@@ -76,7 +75,7 @@ fn write_until_closed(stream: &mut TcpStream, mut next: impl FnMut() -> Vec<u8>)
         }
     }
     let mut reply = Vec::new();
-    // What it did not read resets the connection, maybe before its last word was read.
+    // Unread data resets the connection, perhaps before the reply has been read.
     let _ = stream.read_to_end(&mut reply);
     (sent, String::from_utf8_lossy(&reply).into_owned())
 }
@@ -91,16 +90,16 @@ fn an_endless_turn_is_disconnected_and_takes_no_memory() {
         let mut stream = connect(&node);
         stream.write_all(hello("default", "00000001").as_bytes()).unwrap();
         let mut index = 0;
-        // One key, so that what is kept does not grow.
+        // One key, so that the store does not grow.
         let (sent, reply) = write_until_closed(&mut stream, || {
             index += 1;
             let head = format!("put {start_ms:012x}{index:04x}-00000001 3 60000\nkey");
             [head.as_bytes(), &[b'x'; 60_000], b"\n"].concat()
         });
         println!("{sent} bytes were sent, {index} records");
-        // Beyond what it reads there is what the system's buffers hold.
+        // The system's buffers hold some more than the node reads.
         assert!((MAX_TURN_BYTES - 100..2 * MAX_TURN_BYTES).contains(&sent), "{sent}");
-        assert_eq!(reply, "", "a turn that is too long is closed without a word");
+        assert_eq!(reply, "", "a turn that is too long is closed without a reply");
     });
     assert_counted(&node, "nBrokenAnswers", 1);
     assert_eq!(node.count("nBytesReceived"), MAX_TURN_BYTES);
@@ -128,7 +127,7 @@ fn an_endless_line_is_disconnected_after_its_first_kilobytes() {
         }
     });
     assert_counted(&node, "nRefusedGrammar", 2);
-    // What it reads at a time, once each, whatever the line's limit is.
+    // One buffer for each connection, whatever the line's limit is.
     let read = node.count("nBytesReceived");
     assert!(read <= 2 * (16 * 1024 + 100), "{read}");
     let grown_kib = most_kib.saturating_sub(before_kib);

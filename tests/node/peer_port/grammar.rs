@@ -1,4 +1,4 @@
-//! Grammar.
+//! Input that violates the grammar, or claims what is not true.
 
 use super::{
     FAILURE_COUNTERS, REACTION_LIMIT, assert_counted, assert_gossips, clock_ms, connect, hello,
@@ -74,7 +74,7 @@ fn bad_grammar_is_refused_and_changes_nothing() {
     }
     assert_eq!(send_and_read(&node, b"\xff\xfe\x00\x01\n"), "refuse grammar\n");
     assert_eq!(node.stats()["digest"], before);
-    // Forty of them, and a few lines.
+    // About forty refusals, and a few lines of log.
     assert!(node.log_lines() < 10, "{}", node.log());
     assert_gossips(&node, "still");
 }
@@ -94,12 +94,13 @@ fn false_counts_and_lengths_are_refused_or_harmless() {
         |count: u64| -> String { (0..count).map(|hash| format!(" {hash:016x}")).collect() };
     let mut refused = 0;
     for said in [
-        // More follows than was said: there is no line feed where one should be.
+        // More bytes follow than announced, so that there is no line feed where one is expected.
         format!("put {version} 3 4\nkeyvalue\n"),
         format!("put {version} 2 5\nkeyvalue\n"),
         format!("put {version} 0 0\nkeyvalue\n"),
         format!("del {version} 2\nkey\n"),
-        // Less follows, and what comes next is taken for the rest of it.
+        // Fewer bytes follow than announced, so that the next message is read as part of the
+        // record.
         format!("put {version} 3 7\nkeyvalue\n\nx"),
         format!("put {version} 1 1\n\u{e9}"),
         format!("list -{}\n", items(33)),
@@ -128,7 +129,8 @@ fn false_counts_and_lengths_are_refused_or_harmless() {
         assert_counted(&node, "nRefusedGrammar", refused);
     }
     assert_eq!(node.stats()["digest"], before);
-    // A digest and a count of what is not there, as many items as may be, and nothing of it sent.
+    // A digest and a count of entries that do not exist, and as many items as allowed, none of
+    // which is sent.
     for count in ["18446744073709551615", "0"] {
         for lie in [
             "\n\n".to_owned(),
@@ -187,8 +189,8 @@ fn random_bytes_change_nothing() {
     assert_eq!(node.stats()["digest"], before);
     assert_eq!(node.read("ours"), "value");
     assert_eq!(node.count("panics"), 0);
-    // Each of them is counted once, as one thing or another.
-    eventually(REACTION_LIMIT, "all are counted", || {
+    // Each connection is counted once.
+    eventually(REACTION_LIMIT, "all connections are counted", || {
         let stats = node.stats();
         let count = |name: &str| stats[name].parse::<u64>().expect("it is a number");
         same(FAILURE_COUNTERS.into_iter().map(count).sum::<u64>() + count("nInSyncs"), 300)

@@ -1,4 +1,4 @@
-//! Idle connections.
+//! Connections on which nothing, or too little, is sent.
 
 use super::{FAILURE_COUNTERS, REACTION_LIMIT, assert_gossips, connect, hello, node};
 use crate::support::{Cluster, eventually, same};
@@ -24,7 +24,7 @@ fn connections_closed_without_a_byte_are_neither_counted_nor_logged() {
             let mut stream = connect(&node);
             if half {
                 stream.shutdown(Shutdown::Write).unwrap();
-                // The node has taken note of it once it closes too.
+                // The node has handled the connection once it closes too.
                 assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0);
             }
         }
@@ -32,7 +32,7 @@ fn connections_closed_without_a_byte_are_neither_counted_nor_logged() {
     assert_gossips(&node, "still");
     let stats = node.stats();
     for name in FAILURE_COUNTERS {
-        // Of those that close at once some may still be there when the next one calls.
+        // Some connections may not be closed yet when the next ones are made.
         assert!(stats[name] == "0" || name == "nRefusedBusy", "{name}");
     }
     let log = node.log();
@@ -50,7 +50,7 @@ fn a_hundred_initiators_at_once_are_refused_as_busy_and_gossip_goes_on() {
     let mut busy = 0;
     for initiator in &mut initiators {
         let mut reply = String::new();
-        // Those who got a place say nothing, and lose it after a second.
+        // Initiators that are accepted send nothing, and time out after a second.
         initiator.read_to_string(&mut reply).unwrap();
         match reply.as_str() {
             "refuse busy\n" => busy += 1,
@@ -58,8 +58,9 @@ fn a_hundred_initiators_at_once_are_refused_as_busy_and_gossip_goes_on() {
             other => panic!("{other:?}"),
         }
     }
-    println!("{busy} of 100 were told that it is busy; they came within {held:?}");
-    // Eight are answered at a time. On a busy machine the first may be gone before the last come.
+    println!("{busy} of 100 were refused as busy; all were connected within {held:?}");
+    // Eight are accepted at a time. On a busy machine the first may time out before the last
+    // connect.
     assert!(busy <= 92 && (busy == 92 || held > Duration::from_millis(500)), "{busy} in {held:?}");
     assert_eq!(node.count("nRefusedBusy"), busy);
     let grown_kib = node.resident_kib().saturating_sub(before_kib);
@@ -89,7 +90,7 @@ fn hundreds_of_silent_initiators_take_few_threads_and_log_lines() {
     let mut replies = Vec::new();
     let (most_threads, most_kib) = node.peaks_while(|| {
         let initiators: Vec<TcpStream> = (0..400).map(|_| connect(&node)).collect();
-        // HTTP does not wait for them.
+        // HTTP is not affected.
         node.write("meanwhile", "served");
         for mut initiator in initiators {
             let mut reply = String::new();
@@ -111,7 +112,7 @@ fn hundreds_of_silent_initiators_take_few_threads_and_log_lines() {
     assert!(grown_kib < 4096, "{grown_kib} KiB");
     assert!(node.log_lines() < 15, "{}", node.log());
     assert_gossips(&node, "still");
-    eventually(REACTION_LIMIT, "all is given back", || {
+    eventually(REACTION_LIMIT, "all threads and descriptors are released", || {
         same(node.descriptors() <= descriptors + 4 && node.threads() <= threads + 8, true)
     });
 }
@@ -129,7 +130,7 @@ fn initiators_that_never_close_hold_no_resources() {
             2 => "hello 2\n".to_owned(),
             _ => "junk\n".to_owned(),
         };
-        // Whoever came before may still have his place for a moment.
+        // An earlier initiator may still hold its permit for a moment.
         eventually(REACTION_LIMIT, "it is answered", || {
             let mut stream = connect(&node);
             stream.write_all(greeting.as_bytes()).unwrap();
@@ -140,7 +141,7 @@ fn initiators_that_never_close_hold_no_resources() {
             if is_busy { Err(reply) } else { Ok(()) }
         });
     }
-    eventually(REACTION_LIMIT, "all is given back", || {
+    eventually(REACTION_LIMIT, "all threads and descriptors are released", || {
         let now = (node.threads(), node.descriptors());
         let is_back = now.0 <= threads + 8 && now.1 <= descriptors + 4;
         if is_back { Ok(()) } else { Err(format!("{now:?} instead of {threads}, {descriptors}")) }

@@ -1,4 +1,4 @@
-//! Whoever connects to the peer port: other clusters, other programs, and those who mean harm.
+//! The peer port: other clusters, other programs, and hostile peers.
 
 mod refusals;
 
@@ -15,10 +15,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What a node does about an initiator, it does in this time.
+/// The time within which a node reacts to an initiator.
 const REACTION_LIMIT: Duration = Duration::from_secs(10);
 
-/// All that a node counts of initiators that it does not get on with.
+/// The counters of everything that can go wrong with an initiator.
 const FAILURE_COUNTERS: [&str; 6] = [
     "nBrokenAnswers",
     "nRefusedProtocol",
@@ -28,7 +28,7 @@ const FAILURE_COUNTERS: [&str; 6] = [
     "nRefusedGrammar",
 ];
 
-/// A node that nobody calls but us.
+/// A node that has no peers but the test.
 fn node() -> Node {
     Node::alone(&[("LOG_LEVEL", "info")])
 }
@@ -44,12 +44,12 @@ fn clock_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64
 }
 
-/// The first line of a node that has nothing.
+/// The hello of a node with an empty store.
 fn hello(cluster: &str, node: &str) -> String {
     format!("hello 1 {cluster} {node} {:012x} 0 0000000000000000\n", clock_ms())
 }
 
-/// Says something, and gives all that comes back until the node closes.
+/// Sends bytes, and returns everything that the node replies until it closes.
 fn send_and_read(node: &Node, bytes: impl AsRef<[u8]>) -> String {
     let mut stream = connect(node);
     stream.write_all(bytes.as_ref()).expect("the node reads");
@@ -58,7 +58,7 @@ fn send_and_read(node: &Node, bytes: impl AsRef<[u8]>) -> String {
     String::from_utf8_lossy(&reply).into_owned()
 }
 
-/// Waits until the node has counted this much trouble, and none of another kind.
+/// Asserts that this failure counter reaches a value, and that all others are zero.
 #[track_caller]
 fn assert_counted(node: &Node, name: &str, count: u64) {
     eventually(REACTION_LIMIT, &format!("{name} is {count}"), || same(node.count(name), count));
@@ -68,15 +68,15 @@ fn assert_counted(node: &Node, name: &str, count: u64) {
     }
 }
 
-/// What a peer says that has one entry: it sends that in its first turn, and in its second, whatever
-/// it was asked, that it has nothing more.
+/// Everything that a peer with one entry sends: the entry in its first turn, and an empty second
+/// turn, whatever the node asks for.
 fn one_key_exchange(key: &str, value: &str) -> String {
     let version = format!("{:012x}0000-00000007", clock_ms());
     let record = format!("put {version} {} {}\n{key}{value}\n", key.len(), value.len());
     format!("{}{record}\n\n", hello("default", "00000007"))
 }
 
-/// That gossip and HTTP work: a peer of one key comes, and leaves it here.
+/// Asserts that gossip and HTTP work: a peer brings a key, which can then be read.
 #[track_caller]
 fn assert_gossips(node: &Node, key: &str) {
     eventually(REACTION_LIMIT, "a peer is answered", || {
@@ -85,7 +85,7 @@ fn assert_gossips(node: &Node, key: &str) {
         let outcome = stream
             .write_all(one_key_exchange(key, "value").as_bytes())
             .and_then(|()| stream.read_to_string(&mut reply));
-        // Those who came before may still have all the addresses.
+        // Earlier initiators may still hold all permits.
         if reply.contains("done ") { Ok(()) } else { Err(format!("{outcome:?} {reply:?}")) }
     });
     assert_eq!(node.read(key), "value");

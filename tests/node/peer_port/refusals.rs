@@ -1,4 +1,4 @@
-//! Refusals.
+//! Who is served and who is refused: other clusters, other protocols, and the node itself.
 
 use super::{
     REACTION_LIMIT, assert_counted, assert_gossips, clock_ms, connect, hello, node, send_and_read,
@@ -10,12 +10,12 @@ use std::io::{Read, Write};
 fn a_peer_with_an_equal_store_is_answered_in_one_line() {
     let node = node();
     let id = node.stats()["node"].clone();
-    // Before it replies, a node that has not met anyone yet says so.
+    // A node that has never had an exchange reports that it is isolated.
     let reply = send_and_read(&node, hello("default", "00000001") + "\n");
     let (remarks, last) = reply.trim_end().rsplit_once('\n').expect("there is more than one line");
     assert!(remarks.lines().any(|line| line == "cut 000000000000"), "{reply:?}");
     assert_eq!(last, format!("done {id}"));
-    eventually(REACTION_LIMIT, "it has met a peer", || {
+    eventually(REACTION_LIMIT, "it has had an exchange", || {
         same(send_and_read(&node, hello("default", "00000001") + "\n"), format!("done {id}\n"))
     });
     eventually(REACTION_LIMIT, "both are counted", || same(node.count("nInSyncs") >= 2, true));
@@ -30,11 +30,11 @@ fn another_cluster_is_refused_and_nothing_from_it_is_kept() {
     let reply = send_and_read(&node, hello("other", "00000001"));
     assert_eq!(reply, "refuse cluster\n");
     assert_counted(&node, "nRefusedCluster", 1);
-    // With all that would follow in the same breath.
+    // With everything that would follow sent at once.
     let mut stream = connect(&node);
     let _ = stream.write_all(format!("{}{record}\n", hello("default2", "00000001")).as_bytes());
     let mut reply = String::new();
-    // What it did not read resets the connection, maybe before the refusal was read.
+    // Unread data resets the connection, perhaps before the refusal has been read.
     let _ = stream.read_to_string(&mut reply);
     assert!("refuse cluster\n".starts_with(&reply), "{reply:?}");
     assert_counted(&node, "nRefusedCluster", 2);
@@ -63,7 +63,7 @@ fn two_clusters_that_list_each_other_stay_apart() {
     }
     blue.wait_for(REACTION_LIMIT, "colour", "blue");
     green.wait_for(REACTION_LIMIT, "colour", "green");
-    // An address comes back under another owner.
+    // An address comes back as a member of the other cluster.
     blue.nodes[1].kill();
     blue.nodes[1].start_again(&[("CLUSTER", "green")]);
     let changed = blue.nodes.pop().expect("there are two");

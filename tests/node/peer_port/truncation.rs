@@ -1,4 +1,4 @@
-//! Truncation.
+//! Exchanges that end early, or arrive slowly.
 
 use super::{
     FAILURE_COUNTERS, REACTION_LIMIT, assert_counted, assert_gossips, clock_ms, connect, hello,
@@ -51,7 +51,7 @@ fn half_closed_exchanges_count_as_broken_and_end_at_once() {
         assert_counted(&node, "nBrokenAnswers", broken);
     }
     assert_eq!(node.count("keys"), 0);
-    // Who has said all that he will say may close his side.
+    // A peer that has sent everything may close its side.
     let mut stream = connect(&node);
     stream.write_all(one_key_exchange("key", "value").as_bytes()).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
@@ -67,7 +67,7 @@ fn a_hello_sent_byte_by_byte_is_answered() {
     let mut stream = connect(&node);
     for byte in (hello("default", "00000001") + "\n").bytes() {
         stream.write_all(&[byte]).unwrap();
-        // Only so that the bytes travel one by one; nothing depends on how long this takes.
+        // Lets the bytes travel one by one; no condition depends on it.
         std::thread::yield_now();
     }
     let mut reply = String::new();
@@ -85,7 +85,7 @@ fn trickling_exchanges_are_disconnected_at_their_deadline() {
     let node = node();
     let version = format!("{:012x}0000-00000001", clock_ms());
     let greeting = hello("default", "00000001");
-    // Each keeps on saying something: the first line, lines that ask for nothing, a value.
+    // Each of them goes on sending something: the first line, empty wants, a value.
     let value = format!("{greeting}put {version} 3 10000\nkey{}", "x".repeat(10_000));
     let said = [
         (0, greeting.clone()),
@@ -102,7 +102,7 @@ fn trickling_exchanges_are_disconnected_at_their_deadline() {
             }
             // The pace of the bytes.
             std::thread::sleep(Duration::from_millis(500));
-            assert!(began.elapsed() < Duration::from_secs(60), "it is still read");
+            assert!(began.elapsed() < Duration::from_secs(60), "the exchange is still read");
         }
         began.elapsed()
     };
