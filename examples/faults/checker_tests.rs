@@ -105,7 +105,7 @@ const BACK: [usize; 5] = [0, 0, 0, 1, 0];
 const WITHIN: [usize; 5] = [0, 0, 0, 0, 1];
 
 #[test]
-fn a_good_history_is_good() {
+fn a_valid_history_passes() {
     let story = story().get(1, None).put(0, "a").get(1, None).put(0, "b").get(1, Some("a"));
     let story = story.get(1, Some("b")).delete(0).get(1, None).put(0, "c").get(1, Some("c"));
     assert_eq!(story.end(0, Some("c")).end(1, Some("c")).counts(), GOOD);
@@ -121,7 +121,7 @@ fn a_value_that_nobody_wrote_is_invented() {
 }
 
 #[test]
-fn what_is_under_way_may_be_read_already() {
+fn a_write_in_progress_may_be_read() {
     assert_eq!(story().put(0, "a").get(1, Some("a")).together().counts(), GOOD);
     assert_eq!(story().put(0, "a").unknown().get(1, Some("a")).counts(), GOOD);
 }
@@ -136,7 +136,7 @@ fn an_older_value_after_a_newer_one_is_stale() {
 }
 
 #[test]
-fn versions_tell_what_times_do_not() {
+fn versions_order_writes_that_times_do_not() {
     let two = || story().put(0, "a").put(1, "b").together();
     let read =
         |first, second| two().get(2, Some("a")).version(first).get(2, Some("b")).version(second);
@@ -146,7 +146,7 @@ fn versions_tell_what_times_do_not() {
 }
 
 #[test]
-fn a_value_that_goes_without_a_deletion_is_stale() {
+fn a_value_that_disappears_without_a_deletion_is_stale() {
     assert_eq!(story().put(0, "a").get(1, Some("a")).get(1, None).counts(), STALE);
     let deleted = story().put(0, "a").delete(0).put(0, "b").get(1, Some("b")).get(1, None);
     assert_eq!(deleted.counts(), STALE, "the deletion is older than what was seen");
@@ -156,7 +156,7 @@ fn a_value_that_goes_without_a_deletion_is_stale() {
 }
 
 #[test]
-fn a_node_that_does_not_show_what_it_was_given_is_stale() {
+fn a_node_that_does_not_show_its_own_write_is_stale() {
     assert_eq!(story().put(1, "a").put(1, "b").get(1, Some("a")).counts(), STALE);
     assert_eq!(story().put(1, "a").get(1, None).counts(), STALE);
     assert_eq!(story().put(1, "a").delete(1).get(1, Some("a")).counts(), STALE);
@@ -166,14 +166,14 @@ fn a_node_that_does_not_show_what_it_was_given_is_stale() {
 }
 
 #[test]
-fn a_value_that_comes_back_is_stale() {
+fn a_value_that_reappears_is_stale() {
     let gone = || story().put(0, "a").get(1, Some("a")).delete(0).get(1, None);
     assert_eq!(gone().get(1, Some("a")).counts(), STALE);
     assert_eq!(gone().put(0, "b").get(1, Some("b")).counts(), GOOD);
 }
 
 #[test]
-fn an_acknowledged_write_that_is_gone_is_lost() {
+fn a_missing_acknowledged_write_is_lost() {
     let two = || story().put(0, "a").put(0, "b");
     assert_eq!(two().end(0, Some("a")).counts(), LOST);
     assert_eq!(two().end(0, None).counts(), LOST);
@@ -185,7 +185,7 @@ fn an_acknowledged_write_that_is_gone_is_lost() {
 }
 
 #[test]
-fn attempts_may_win_or_not() {
+fn unacknowledged_writes_may_win_or_lose() {
     let attempted = || story().put(0, "a").put(0, "b").unknown();
     assert_eq!(attempted().end(0, Some("a")).counts(), GOOD);
     assert_eq!(attempted().end(0, Some("b")).counts(), GOOD);
@@ -196,7 +196,7 @@ fn attempts_may_win_or_not() {
 }
 
 #[test]
-fn what_only_a_killed_process_had_may_be_lost() {
+fn a_write_that_only_a_killed_process_had_may_be_lost() {
     let killed = || story().put(0, "a").put(0, "b").kill(0);
     assert_eq!(killed().end(1, Some("a")).counts(), WITHIN);
     assert_eq!(killed().end(1, None).counts(), WITHIN);
@@ -208,7 +208,7 @@ fn what_only_a_killed_process_had_may_be_lost() {
 }
 
 #[test]
-fn what_another_process_was_seen_to_have_may_not() {
+fn a_write_that_a_surviving_process_had_may_not_be_lost() {
     let seen = || story().put(0, "a").get(1, Some("a")).kill(0);
     assert_eq!(seen().end(1, None).counts(), LOST);
     assert_eq!(seen().kill(1).end(2, None).counts(), WITHIN, "both were killed");
@@ -219,7 +219,7 @@ fn what_another_process_was_seen_to_have_may_not() {
 }
 
 #[test]
-fn a_deleted_key_that_is_there_is_back_from_the_dead() {
+fn a_deleted_key_that_is_present_is_resurrected() {
     let deleted = || story().put(0, "a").delete(0);
     assert_eq!(deleted().end(0, Some("a")).counts(), BACK);
     assert_eq!(deleted().end(0, None).end(1, Some("a")).counts(), BACK);
@@ -237,7 +237,7 @@ fn a_deletion_that_only_a_killed_process_had_may_be_lost() {
 }
 
 #[test]
-fn a_value_with_an_end_ends() {
+fn a_value_with_a_ttl_expires() {
     let put = || story().add(0, Kind::PutFor(500), Some("a"));
     assert_eq!(put().end(0, Some("a")).counts(), GOOD);
     assert_eq!(put().end(0, None).counts(), GOOD);

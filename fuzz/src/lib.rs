@@ -60,7 +60,7 @@ pub fn contents(store: &Store) -> BTreeMap<Box<str>, Entry> {
 }
 
 /// Computes all that a store derives from its entries once more, and compares.
-pub fn assert_in_step(store: &Store) {
+pub fn assert_consistent(store: &Store) {
     let mut root = Digest::default();
     let (mut bytes, mut live, mut expiry_in_ms) = (0, 0, None);
     let now_ms = store.now_ms(WALL_MS);

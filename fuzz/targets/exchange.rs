@@ -5,7 +5,7 @@ use gossip_sidecar::{
     Entry, Exchange, FULL_TURN_BYTES, Identity, MAX_CLOCK_LEAD_MS, MAX_PURGED_AT_ONCE, MAX_TURNS,
     Message, Next, Record, Store, Subtree, Version,
 };
-use gossip_sidecar_fuzz::{WALL_MS, assert_in_step, contents, peak_bytes, store};
+use gossip_sidecar_fuzz::{WALL_MS, assert_consistent, contents, peak_bytes, store};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
 
@@ -17,19 +17,19 @@ const OUR_KEYS: [usize; 4] = [0, 4, 13, 150];
 
 /// What the first byte says of us.
 struct Scene {
-    we_call: bool,
-    we_were_cut_off: bool,
+    is_initiator: bool,
+    is_isolated: bool,
     keys: usize,
 }
 
 impl Scene {
     fn new(byte: u8) -> Self {
         let keys = OUR_KEYS[usize::from(byte >> 2 & 3)];
-        Self { we_call: byte & 1 > 0, we_were_cut_off: byte & 2 > 0, keys }
+        Self { is_initiator: byte & 1 > 0, is_isolated: byte & 2 > 0, keys }
     }
 
     fn identity(&self) -> Identity {
-        let isolated_since_ms = self.we_were_cut_off.then_some(WALL_MS - 3_600_000);
+        let isolated_since_ms = self.is_isolated.then_some(WALL_MS - 3_600_000);
         Identity {
             cluster: "default".into(),
             complete_since_ms: WALL_MS - 7_200_000,
@@ -75,7 +75,7 @@ fn speak(exchange: &mut Exchange, store: &mut Store) -> bool {
 fn run_exchange(scene: &Scene, store: &mut Store, mut input: &[u8]) -> Vec<Record> {
     let mut records = Vec::new();
     let mut turns = 0;
-    let mut exchange = if scene.we_call {
+    let mut exchange = if scene.is_initiator {
         let subtree = Some(Subtree { tree: 1, size: 3 });
         let mut exchange = Exchange::initiate(scene.identity(), store, WALL_MS, subtree);
         assert!(!speak(&mut exchange, store));
@@ -111,7 +111,7 @@ fn check(scene: &Scene, before: &BTreeMap<Box<str>, Entry>, records: &[Record], 
     let after = contents(ours);
     for (key, old) in before {
         let is_kept = after.get(key).is_some_and(|new| new.version >= old.version);
-        assert!(is_kept || (scene.we_were_cut_off && !after.contains_key(key)), "{key} is lost");
+        assert!(is_kept || (scene.is_isolated && !after.contains_key(key)), "{key} is lost");
     }
     for (key, new) in &after {
         let given = records.iter().filter(|record| record.key == *key).map(|record| &record.entry);
@@ -127,7 +127,7 @@ fuzz_target!(|bytes: &[u8]| {
     let before = contents(&ours);
     let (peak_bytes, records) = peak_bytes(|| run_exchange(&scene, &mut ours, input));
     assert!(peak_bytes < (4 << 20) + 64 * input.len(), "{peak_bytes} bytes");
-    assert_in_step(&ours);
+    assert_consistent(&ours);
     check(&scene, &before, &records, &ours);
 
     // One peer alone may slow our time, never hasten it, and moves our versions only so far.
@@ -145,7 +145,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     while ours.purge_expired(WALL_MS) == MAX_PURGED_AT_ONCE {}
     let _ = other.purge_expired(WALL_MS);
-    assert_in_step(&ours);
+    assert_consistent(&ours);
     assert!(records.is_empty() || other.root() == ours.root(), "they are not made equal");
 });
 
@@ -156,8 +156,8 @@ fn honest(initiator: &mut Store, responder: &mut Store) {
     let mut asking = Exchange::initiate(me(), initiator, WALL_MS, None);
     let mut answering = Exchange::respond(me());
     loop {
-        for is_callers in [true, false] {
-            let (speaker, from) = if is_callers {
+        for is_initiator in [true, false] {
+            let (speaker, from) = if is_initiator {
                 (&mut asking, &mut *initiator)
             } else {
                 (&mut answering, &mut *responder)
@@ -167,7 +167,7 @@ fn honest(initiator: &mut Store, responder: &mut Store) {
                     break turn;
                 }
             };
-            let (listener, to) = if is_callers {
+            let (listener, to) = if is_initiator {
                 (&mut answering, &mut *responder)
             } else {
                 (&mut asking, &mut *initiator)

@@ -8,7 +8,7 @@ use gossip_sidecar::api::{
 };
 use gossip_sidecar::client::map_target;
 use gossip_sidecar::{SHARDS, Store};
-use gossip_sidecar_fuzz::{WALL_MS, assert_in_step, store};
+use gossip_sidecar_fuzz::{WALL_MS, assert_consistent, store};
 use libfuzzer_sys::fuzz_target;
 
 /// As `MAX_KEY_BYTES`, but reached.
@@ -58,7 +58,7 @@ fn check_times(ttl_ms: Option<u64>, wait_ms: Option<u64>, replicas: Option<Repli
 }
 
 /// What was planned, done.
-fn carry_out(operation: Operation, body: &[u8], store: &mut Store) -> Option<Response> {
+fn execute(operation: Operation, body: &[u8], store: &mut Store) -> Option<Response> {
     let response = match operation {
         Operation::Get { keys, representation, preconditions, wait_ms } => {
             check_keys(&keys, &preconditions);
@@ -142,11 +142,11 @@ fuzz_target!(|bytes: &[u8]| {
     }
     match parse(&Head { method, target, header: &header }, MOST_KEY_BYTES) {
         Ok(operation) => {
-            let response = carry_out(operation, body, &mut store);
+            let response = execute(operation, body, &mut store);
             response.iter().filter(|it| it.status >= 400).for_each(check_refusal);
         }
         Err(refusal) => check_refusal(&refusal),
     }
     check_form(body, &mut store);
-    assert_in_step(&store);
+    assert_consistent(&store);
 });

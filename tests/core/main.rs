@@ -1,4 +1,4 @@
-//! The pure core: its laws, its limits, and whole clusters of it under faults.
+//! The pure core: its laws, its limits, and whole simulated clusters under faults.
 
 mod support;
 
@@ -11,6 +11,8 @@ mod exchange;
 mod digest;
 
 mod wire_budget;
+
+mod scheduler;
 
 mod simulator;
 

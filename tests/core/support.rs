@@ -1,4 +1,5 @@
-//! What the tests share: stores with known contents, a naive model, and a wire between two stores.
+//! What the tests share: stores with known contents, plain maps to compare them with, and exchanges
+//! between two stores.
 
 // Each test binary uses a part of it.
 #![allow(dead_code)]
@@ -11,13 +12,13 @@ use proptest::test_runner::{Config, RngSeed};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-/// The time at which the tests' exchanges are held.
+/// The time at which the tests' exchanges take place.
 pub const WALL_MS: u64 = 1_700_000_000_000;
 
 /// More exchanges than any pair of stores in these tests needs to become equal.
 const MAX_EXCHANGES: usize = 1_000;
 
-/// The same cases in every run, so that a failure can be looked at again.
+/// The same cases in every run, so that a failure can be reproduced.
 pub fn fixed_seed(cases: u32) -> Config {
     Config {
         cases,
@@ -27,17 +28,17 @@ pub fn fixed_seed(cases: u32) -> Config {
     }
 }
 
-/// A member of the tests' cluster that has always been there and was never cut off.
+/// A member of the tests' cluster that has always been complete and was never isolated.
 pub fn member() -> Identity {
     Identity { cluster: "default".into(), complete_since_ms: 0, isolated_since_ms: None }
 }
 
-/// A member that has had no peer since `ms`.
-pub fn cut_off_since(ms: u64) -> Identity {
-    Identity { isolated_since_ms: Some(ms), ..member() }
+/// A member that has been isolated since `since_ms`.
+pub fn isolated_member(since_ms: u64) -> Identity {
+    Identity { isolated_since_ms: Some(since_ms), ..member() }
 }
 
-/// An empty store without a quota that keeps its tombstones.
+/// An empty store without a quota that never purges a tombstone.
 pub fn store(node: u32) -> Store {
     let limits = Limits { max_store_bytes: u64::MAX / 2, tombstone_ttl_ms: u64::MAX / 2 };
     Store::new(node, u64::from(node), limits)
@@ -86,7 +87,7 @@ pub fn contents(store: &Store) -> Contents {
         .collect()
 }
 
-/// What a store must come to that learned all of these: the greatest version of each key.
+/// The greatest version of each key: what a store must have after merging all of these.
 pub fn freshest(all: impl IntoIterator<Item = Contents>) -> Contents {
     let mut freshest = Contents::new();
     for (key, entry) in all.into_iter().flatten() {
@@ -100,8 +101,8 @@ pub fn freshest(all: impl IntoIterator<Item = Contents>) -> Contents {
     freshest
 }
 
-/// Computes all that a store derives from its entries once more, and compares.
-pub fn assert_in_step(store: &Store) {
+/// Asserts that everything that a store derives from its entries agrees with them.
+pub fn assert_consistent(store: &Store) {
     let contents = contents(store);
     let mut root = Digest::default();
     let mut bytes = 0;
@@ -124,15 +125,13 @@ pub fn assert_in_step(store: &Store) {
 /// What happened in an exchange.
 #[derive(Default)]
 pub struct Outcome {
-    /// What the initiator made of it.
     pub initiator: Summary,
-    /// What the responder made of it.
     pub responder: Summary,
-    /// Whether it ran to its end rather than being cut by the hook.
+    /// Whether it ran to its end and was not interrupted by the hook.
     pub over: bool,
-    /// The turns as they went over the wire, the initiator's first.
+    /// The turns as they went over the wire, beginning with the initiator's.
     pub turns: Vec<Vec<u8>>,
-    /// Messages taken in by either side.
+    /// Messages received by both sides.
     pub messages: usize,
     /// How many of them were `rest`.
     pub rests: usize,
@@ -146,17 +145,17 @@ impl Outcome {
         self.turns.iter().map(Vec::len).sum()
     }
 
-    /// What was spent on finding out which records to send.
+    /// All bytes other than records: the cost of finding out which of them to send.
     pub fn overhead_bytes(&self) -> usize {
         self.payload_bytes() - self.record_bytes
     }
 
     pub fn round_trips(&self) -> usize {
-        assert_eq!(self.turns.len() % 2, 0, "the responder has the last word");
+        assert_eq!(self.turns.len() % 2, 0, "the last turn is the responder's");
         self.turns.len() / 2
     }
 
-    /// The exchange for a person to read: who speaks, then the bytes.
+    /// The exchange as a readable text: the role, then what it sends.
     pub fn transcript(&self) -> String {
         let mut text = String::new();
         for (turn, who) in self.turns.iter().zip(["initiator", "responder"].iter().cycle()) {
@@ -170,12 +169,11 @@ impl Outcome {
     }
 }
 
-/// Opens an exchange.
 pub fn call(initiator: Identity, store: &Store, wall_ms: u64) -> Exchange {
     Exchange::initiate(initiator, store, wall_ms, None)
 }
 
-/// Runs one exchange between two members that were never cut off.
+/// Runs one exchange between two members that were never isolated.
 pub fn exchange(initiator: &mut Store, responder: &mut Store, wall_ms: u64) -> Outcome {
     exchange_as((initiator, member()), (responder, member()), wall_ms)
 }
@@ -192,11 +190,11 @@ pub fn exchange_as(
     outcome
 }
 
-/// What threads may do between two steps of an exchange, given the initiator's store, the called
-/// one's, and the number of messages so far; breaking cuts the exchange there.
+/// What other threads may do between two steps of an exchange, given the initiator's store, the
+/// responder's, and the number of messages so far; `Break` interrupts the exchange there.
 pub type Hook<'a> = &'a mut dyn FnMut(&mut Store, &mut Store, usize) -> ControlFlow<()>;
 
-/// Runs one exchange and calls `hook` wherever no side holds its lock.
+/// Runs one exchange, and calls `hook` wherever neither side holds its lock.
 pub fn exchange_with(
     (initiator, initiator_is): (&mut Store, Identity),
     (responder, responder_is): (&mut Store, Identity),
@@ -238,7 +236,7 @@ fn run_exchange(
         let mut next = Next::Listen;
         while next == Next::Listen {
             let before = input;
-            let message = Message::read(&mut input).expect("what one side writes the other reads");
+            let message = Message::read(&mut input).expect("each side reads what the other writes");
             let said = &before[..before.len() - input.len()];
             let mut rewritten = Vec::with_capacity(said.len());
             message.write(&mut rewritten);
@@ -251,10 +249,10 @@ fn run_exchange(
             outcome.messages += 1;
             next = sides[listener]
                 .receive(stores[listener], message, wall_ms)
-                .expect("who keeps to the protocol is not refused");
+                .expect("a peer that keeps to the protocol is not refused");
             between_steps(stores, outcome.messages)?;
         }
-        assert!(input.is_empty(), "nothing follows the end of a turn");
+        assert!(input.is_empty(), "bytes follow the end of a turn");
         assert_eq!(next == Next::Over, turn.last, "both sides agree on when it is over");
         if turn.last {
             break;
@@ -263,7 +261,7 @@ fn run_exchange(
     ControlFlow::Continue(())
 }
 
-/// Repeats exchanges until one is complete; returns how many that took.
+/// Repeats exchanges until one is complete, and returns how many that took.
 pub fn exchange_until_complete(
     initiator: &mut Store,
     responder: &mut Store,
@@ -271,5 +269,5 @@ pub fn exchange_until_complete(
 ) -> usize {
     (1..=MAX_EXCHANGES)
         .find(|round| exchange(initiator, responder, wall_ms + *round as u64).initiator.complete)
-        .expect("exchanges come to an end")
+        .expect("exchanges complete within the limit")
 }

@@ -1,20 +1,21 @@
-//! What an exchange costs: bytes and round trips, counted over the messages as they are written.
+//! What an exchange costs in bytes and round trips, counted over the messages as they are written.
 //!
-//! Overhead is every byte of payload, both ways, but for the `put` and `del` lines with their keys
-//! and values. The bounds are the project's budgets: a row beyond one fails, and shows the table.
+//! Overhead is every byte of payload, both ways, except for the `put` and `del` lines with their
+//! keys and values. The bounds are the project's budgets: a row beyond its budget fails the test,
+//! which then shows the whole table.
 
 use crate::support::*;
 use gossip_sidecar::{Prefix, RECENT_FOR_MS, Record, Store, key_hash};
 use std::fmt::Write;
 
-/// The most payload of an exchange between equals, both ways.
+/// The most payload of an exchange between equal stores, both ways.
 const IDLE_BYTES: usize = 128;
 
-/// What a newcomer may cost beyond what it is sent.
+/// The most overhead of bringing a newcomer up to date, relative to the records that it is sent.
 const NEWCOMER_PERCENT: f64 = 1.0;
 
-/// How many differing keys, in how many exchanges the cost is averaged, and the most overhead a
-/// key in bytes: for stores of up to 10 000 entries, and for larger ones.
+/// How many keys differ, over how many exchanges the cost is averaged, and the most overhead for
+/// each such key in bytes: in stores of up to 10 000 entries, and in larger ones.
 const BUDGETS: [(usize, usize, f64, f64); 4] = [
     (1, 1000, 650.0, 900.0),
     (10, 30, 450.0, 650.0),
@@ -39,11 +40,11 @@ enum Change {
 enum Layout {
     /// Anywhere in the trie.
     Spread,
-    /// Side by side in it.
+    /// In neighbouring buckets.
     Clustered,
 }
 
-/// Two stores with the same entries, which every trial leaves equal again.
+/// Two stores with the same entries, which each trial leaves equal again.
 struct Pair {
     initiator: Store,
     responder: Store,
@@ -54,7 +55,7 @@ struct Pair {
     trials: u64,
 }
 
-/// A store with so many entries, and the time when the last of them was written.
+/// A store with these keys, and the time at which the last of them was written.
 fn filled(node: u32, keys: &[String]) -> (Store, u64) {
     let mut store = store(node);
     let mut wall_ms = WALL_MS;
@@ -108,7 +109,7 @@ impl Pair {
         }
     }
 
-    /// Writes, waits until nothing is recent any more, and counts what it takes to be equal again.
+    /// Writes, waits until no update is recent any more, and counts the cost of becoming equal again.
     fn trial(
         &mut self,
         differences: usize,
@@ -142,7 +143,7 @@ impl Pair {
     }
 }
 
-/// Measures every kind of difference between stores of `count` entries.
+/// Measures each kind of difference between stores of `count` entries.
 fn assert_within_budget(count: usize) {
     let mut pair = Pair::new(count);
     let mut table = format!("overhead in bytes a differing key, n = {count}\n");
@@ -201,17 +202,17 @@ fn mark(missed: bool) -> &'static str {
     if missed { "  <- beyond the budget" } else { "" }
 }
 
-/// Brings an empty node up to date, whoever calls.
+/// Brings an empty node up to date, in either role.
 fn assert_newcomer_within_budget(count: usize) {
     let mut table = String::new();
     let mut worst: f64 = 0.0;
-    for newcomer_calls in [true, false] {
+    for newcomer_initiates in [true, false] {
         let (mut old, mut wall_ms) = filled(0x1a2b_3c4d, &keys(count));
         let mut new = store(0x5e6f_7a8b);
         let (mut overhead, mut records, mut exchanges) = (0, 0, 0);
         loop {
             wall_ms += RECENT_FOR_MS + 1;
-            let outcome = match newcomer_calls {
+            let outcome = match newcomer_initiates {
                 true => exchange(&mut new, &mut old, wall_ms),
                 false => exchange(&mut old, &mut new, wall_ms),
             };
@@ -225,7 +226,11 @@ fn assert_newcomer_within_budget(count: usize) {
         assert_eq!(old.root(), new.root());
         let percent = 100.0 * overhead as f64 / records as f64;
         worst = worst.max(percent);
-        let who = if newcomer_calls { "the newcomer calls" } else { "the newcomer is responder" };
+        let who = if newcomer_initiates {
+            "the newcomer is the initiator"
+        } else {
+            "the newcomer is the responder"
+        };
         writeln!(
             table,
             "n = {count}, {who}: {overhead} B beside {records} B of records, {percent:.3} % of \
@@ -238,28 +243,28 @@ fn assert_newcomer_within_budget(count: usize) {
 }
 
 #[test]
-fn a_small_store_is_within_its_budget() {
+fn exchanges_of_100_entries_stay_within_budget() {
     assert_within_budget(100);
 }
 
 #[test]
-fn a_store_is_within_its_budget() {
+fn exchanges_of_10_000_entries_stay_within_budget() {
     assert_within_budget(10_000);
 }
 
 #[test]
 #[ignore = "takes minutes in a debug build; run by test.sh in release"]
-fn a_large_store_is_within_its_budget() {
+fn exchanges_of_a_million_entries_stay_within_budget() {
     assert_within_budget(1_000_000);
 }
 
 #[test]
-fn a_newcomer_is_within_its_budget() {
+fn a_newcomer_to_100_000_entries_stays_within_budget() {
     assert_newcomer_within_budget(100_000);
 }
 
 #[test]
 #[ignore = "takes minutes in a debug build; run by test.sh in release"]
-fn a_newcomer_to_a_large_store_is_within_its_budget() {
+fn a_newcomer_to_a_million_entries_stays_within_budget() {
     assert_newcomer_within_budget(1_000_000);
 }

@@ -1,4 +1,4 @@
-//! The real binary, as processes that talk over loopback.
+//! The real binary, in processes that communicate over loopback.
 
 mod support;
 

@@ -1,23 +1,23 @@
-//! What real nodes say over a real connection, byte for byte: it is what the core counts.
+//! What real nodes send over a real connection, byte for byte, against what the core counts.
 
 #[path = "../core/support.rs"]
 mod core_support;
 
-use crate::support::{addresses, eventually, free_port};
+use crate::support::{eventually, free_port, fresh_ips};
 use gossip_sidecar::Message;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What went over one connection.
+/// The bytes of one connection.
 #[derive(Clone, Default)]
 struct Tape {
     initiator: Vec<u8>,
     responder: Vec<u8>,
 }
 
-/// Passes connections on to a node and keeps what goes over them.
+/// Forwards connections to a node, and records their bytes.
 struct Proxy {
     address: SocketAddr,
     tapes: Arc<Mutex<Vec<Tape>>>,
@@ -31,7 +31,7 @@ impl Proxy {
         let kept = tapes.clone();
         std::thread::spawn(move || {
             for (index, initiator) in listener.incoming().flatten().enumerate() {
-                let responder = TcpStream::connect(node).expect("the node answers");
+                let responder = TcpStream::connect(node).expect("the node responds");
                 kept.lock().expect("nobody panics under it").push(Tape::default());
                 let ways = [(&initiator, &responder, true), (&responder, &initiator, false)];
                 for (from, to, is_initiator) in ways {
@@ -80,13 +80,13 @@ fn messages(mut bytes: &[u8]) -> Vec<Message> {
 }
 
 #[test]
-fn the_bytes_on_the_wire_are_those_that_the_core_counts() {
+fn the_bytes_on_the_wire_are_those_the_core_counts() {
     const KEYS: usize = 300;
-    let ips = addresses(3);
+    let ips = fresh_ips(3);
     let ip_addresses = ips.clone().into_iter().map(Into::into).collect::<Vec<_>>();
     let (http, peer) = (free_port(&ip_addresses), free_port(&ip_addresses));
-    let place = |index: usize| ((ips[index], http).into(), (ips[index], peer).into());
-    let (responder_http, responder_peer): (SocketAddr, SocketAddr) = place(0);
+    let addresses = |index: usize| ((ips[index], http).into(), (ips[index], peer).into());
+    let (responder_http, responder_peer): (SocketAddr, SocketAddr) = addresses(0);
     let responder = crate::support::Node::start(
         responder_http,
         responder_peer,
@@ -96,14 +96,14 @@ fn the_bytes_on_the_wire_are_those_that_the_core_counts() {
         responder.write(&format!("key-{index}"), format!("value {index}"));
     }
     let proxy = Proxy::to(responder_peer, ips[2]);
-    let (initiator_http, initiator_peer) = place(1);
+    let (initiator_http, initiator_peer) = addresses(1);
     let mut initiator = crate::support::Node::start(
         initiator_http,
         initiator_peer,
         &[("SERVICE_DNS_NAME", &proxy.address.to_string()), ("SYNC_INTERVAL", "100ms")],
     );
 
-    // The steady state: both have all keys, and none of them is news any more.
+    // The steady state: both nodes have all keys, and none of them is a recent update.
     let is_idle =
         |tape: &Tape| messages(&tape.responder).len() == 1 && messages(&tape.initiator).len() == 2;
     let idle = eventually(Duration::from_secs(30), "an idle exchange", || {
@@ -118,7 +118,7 @@ fn the_bytes_on_the_wire_are_those_that_the_core_counts() {
     assert_eq!(idle.initiator.len() + idle.responder.len(), counted.payload_bytes());
     assert!(counted.payload_bytes() <= 128);
 
-    // Whatever was said is in the canonical form, with nothing between or behind.
+    // Everything sent is in canonical form, with nothing between or behind the messages.
     initiator.signal("TERM");
     initiator.wait_for_end(Duration::from_secs(10));
     for tape in proxy.tapes() {
@@ -128,7 +128,7 @@ fn the_bytes_on_the_wire_are_those_that_the_core_counts() {
             assert_eq!(written, said);
         }
     }
-    // And the node that was called has counted each byte of it.
+    // The responder has counted each byte.
     let total: usize =
         proxy.tapes().iter().map(|tape| tape.initiator.len() + tape.responder.len()).sum();
     eventually(Duration::from_secs(5), "the counters agree with the proxy", || {

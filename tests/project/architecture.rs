@@ -192,7 +192,7 @@ fn sources() -> BTreeMap<String, String> {
 }
 
 #[test]
-fn comments_and_strings_are_told_from_code() {
+fn code_is_told_apart_from_comments_and_strings() {
     let text = "a // b\n/// c \"d\"\nf(\"g // h \\\" i\", '\"', 'j', &'k l) // m";
     assert_eq!(code(text, true), "a \n\nf(\"\", ' ', ' ', &'k l) ");
     assert_eq!(code(text, false), "a \n\nf(\"g // h \\\" i\", ' ', ' ', &'k l) ");
@@ -200,7 +200,7 @@ fn comments_and_strings_are_told_from_code() {
 }
 
 #[test]
-fn folders_import_only_what_stands_before_them() {
+fn folders_import_only_folders_before_them() {
     let bad = "use crate::core::message::Message;\nuse crate::core::api::{map};\nfn f() { crate::http::start() }\n// crate::cli\n#[cfg(test)]\nmod tests {\n    use crate::daemon;";
     assert_eq!(named_folders(bad), ["core", "core/api", "http"]);
     assert_eq!(check_imports("core/store.rs", bad), ["core/api", "http"]);
@@ -217,7 +217,7 @@ fn folders_import_only_what_stands_before_them() {
 }
 
 #[test]
-fn tiny_http_is_known_in_its_folder_only() {
+fn only_the_http_folder_knows_tiny_http() {
     let knows = |text: &str| code(text, true).contains("tiny_http");
     assert!(knows("use tiny_http::Server;") && !knows("// tiny_http\n"));
     for (name, text) in sources() {
@@ -268,7 +268,7 @@ fn files_are_short_and_nothing_is_left_to_do() {
 }
 
 #[test]
-fn every_dependency_says_why_and_a_panic_never_aborts() {
+fn every_dependency_is_justified_and_no_profile_aborts_on_panic() {
     let good = "[dependencies]\n# Makes a thing that we need.\na = \"1\"\n[profile.release]\n# never \"abort\"\npanic = \"unwind\"\n";
     assert_eq!(check_manifest(good), [""; 0]);
     for bad in [

@@ -6,7 +6,7 @@ const README: &str = include_str!("../../README.md");
 const CARGO: &str = include_str!("../../Cargo.toml");
 
 #[test]
-fn the_readme_has_the_settings_as_they_are() {
+fn the_readme_lists_the_actual_settings() {
     let rows: Vec<&str> = README
         .lines()
         .skip_while(|line| *line != "| variable | meaning | default |")

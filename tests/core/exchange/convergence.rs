@@ -2,7 +2,7 @@
 
 use super::{any_learned, any_step, hello, store_that_learned, turn, written};
 use crate::support::{
-    WALL_MS, assert_in_step, contents, exchange, exchange_with, fixed_seed, freshest, keys_in,
+    WALL_MS, assert_consistent, contents, exchange, exchange_with, fixed_seed, freshest, keys_in,
     member, store, store_with, values,
 };
 use gossip_sidecar::{
@@ -17,7 +17,7 @@ proptest! {
     #![proptest_config(fixed_seed(600))]
 
     #[test]
-    fn any_two_stores_come_to_the_greatest_version_of_each_key(
+    fn any_two_stores_converge_on_the_greatest_version_of_each_key(
         both in any_learned(60), ours in any_learned(40), theirs in any_learned(40),
     ) {
         let mut initiator = store_that_learned(1, &[both.clone(), ours].concat());
@@ -28,16 +28,17 @@ proptest! {
         prop_assert!(outcome.initiator.complete && outcome.responder.complete);
         prop_assert_eq!(&contents(&initiator), &best);
         prop_assert_eq!(&contents(&responder), &best);
-        assert_in_step(&initiator);
-        assert_in_step(&responder);
-        // Nothing travels for nothing; but what the recent-update list brings, the walk may bring again.
+        assert_consistent(&initiator);
+        assert_consistent(&responder);
+        // No record is sent in vain, except that the walk may send again what the recent updates
+        // have sent.
         let recent = initiator_recent as u64;
         prop_assert!((0..=recent).contains(&(outcome.initiator.sent - outcome.responder.taken)));
         prop_assert!((0..=recent).contains(&(outcome.responder.sent - outcome.initiator.taken)));
         prop_assert_eq!(outcome.initiator.peer, Some(2));
         prop_assert_eq!(outcome.responder.peer, Some(1));
         prop_assert_eq!(outcome.responder.clock_offset_ms, Some(0));
-        // Who has nothing to learn is told so.
+        // Once the stores are equal, an exchange ends after one round trip.
         let idle = exchange(&mut initiator, &mut responder, WALL_MS + RECENT_FOR_MS + 1);
         prop_assert_eq!(idle.round_trips(), 1);
     }
@@ -47,7 +48,7 @@ proptest! {
     #![proptest_config(fixed_seed(400))]
 
     #[test]
-    fn writes_between_any_two_steps_do_no_harm(
+    fn writes_between_any_two_steps_are_safe(
         both in any_learned(40), ours in any_learned(25), theirs in any_learned(25),
         steps in vec(any_step(), 1..120),
     ) {
@@ -69,9 +70,9 @@ proptest! {
             },
         );
         prop_assert!(outcome.over);
-        assert_in_step(&initiator);
-        assert_in_step(&responder);
-        // All that was there before it started has come across.
+        assert_consistent(&initiator);
+        assert_consistent(&responder);
+        // Everything that was there before the exchange began has been transferred.
         let best = freshest(seen[..2].to_vec());
         for store in [&initiator, &responder] {
             for (key, entry) in &best {
@@ -79,7 +80,7 @@ proptest! {
                 prop_assert!(now >= Some(entry.version), "{key:?} is {now:?}, was {entry:?}");
             }
         }
-        // Nothing is lost, nothing comes from nowhere, and quiet stores become equal.
+        // Nothing is lost or invented, and the next exchange makes the stores equal.
         let best = freshest(seen);
         prop_assert_eq!(&freshest([contents(&initiator), contents(&responder)]), &best);
         prop_assert!(exchange(&mut responder, &mut initiator, WALL_MS + 1).responder.complete);
@@ -92,35 +93,35 @@ proptest! {
     #![proptest_config(fixed_seed(60))]
 
     #[test]
-    fn a_exchange_cut_anywhere_is_taken_up_by_the_next(
+    fn an_exchange_interrupted_anywhere_is_completed_by_the_next(
         both in any_learned(40), ours in any_learned(25), theirs in any_learned(25),
     ) {
         let ours = [both.clone(), ours].concat();
         let theirs = [both, theirs].concat();
         let best =
             freshest([&ours, &theirs].map(|learned| contents(&store_that_learned(3, learned))));
-        for cut_after in 0.. {
+        for stops_after in 0.. {
             let mut initiator = store_that_learned(1, &ours);
             let mut responder = store_that_learned(2, &theirs);
-            let cut = exchange_with(
+            let interrupted = exchange_with(
                 (&mut initiator, member()),
                 (&mut responder, member()),
                 WALL_MS,
                 &mut |_, _, messages| match messages {
-                    _ if messages < cut_after => ControlFlow::Continue(()),
+                    _ if messages < stops_after => ControlFlow::Continue(()),
                     _ => ControlFlow::Break(()),
                 },
             );
-            prop_assert!(!cut.initiator.complete || cut.messages == cut_after);
-            assert_in_step(&initiator);
-            assert_in_step(&responder);
+            prop_assert!(!interrupted.initiator.complete || interrupted.messages == stops_after);
+            assert_consistent(&initiator);
+            assert_consistent(&responder);
             let left = [contents(&initiator), contents(&responder)];
-            prop_assert_eq!(freshest(left), best.clone(), "cut after {} messages", cut_after);
+            prop_assert_eq!(freshest(left), best.clone(), "interrupted after {} messages", stops_after);
             let next = exchange(&mut initiator, &mut responder, WALL_MS + 1);
             prop_assert!(next.initiator.complete);
             prop_assert_eq!(&contents(&initiator), &best);
             prop_assert_eq!(&contents(&responder), &best);
-            if cut.over || cut.initiator.peer.is_some() {
+            if interrupted.over || interrupted.initiator.peer.is_some() {
                 break;
             }
         }
@@ -128,7 +129,7 @@ proptest! {
 }
 
 #[test]
-fn equal_stores_say_so_in_one_round_trip() {
+fn equal_stores_agree_in_one_round_trip() {
     for count in [0, 1, 3, 8, 9, 100, 10_000] {
         let records = values("key", count);
         let (mut initiator, mut responder) = (store_with(1, &records), store_with(2, &records));
@@ -142,9 +143,9 @@ fn equal_stores_say_so_in_one_round_trip() {
 }
 
 #[test]
-fn small_stores_meet_whatever_they_hold() {
-    // Around the threshold between a list and a row, on either side, with nothing, something or
-    // everything in common.
+fn small_stores_converge_whatever_they_hold() {
+    // Sizes around the threshold between a list and a row, in either role, with nothing, something
+    // or everything in common.
     let sizes = [0, 1, 2, MAX_LISTED_ENTRIES - 1, MAX_LISTED_ENTRIES, MAX_LISTED_ENTRIES + 1, 20];
     let records = values("key", 40);
     for ours in sizes {
@@ -163,7 +164,7 @@ fn small_stores_meet_whatever_they_hold() {
 }
 
 #[test]
-fn a_bucket_is_listed_up_to_the_threshold_and_split_above() {
+fn a_bucket_is_listed_up_to_the_threshold_and_split_above_it() {
     for (theirs, word) in [(MAX_LISTED_ENTRIES, "list - "), (MAX_LISTED_ENTRIES + 1, "row - ")] {
         let mut initiator = store_with(1, &values("a", 3));
         let mut responder = store_with(2, &values("b", theirs));
@@ -174,7 +175,7 @@ fn a_bucket_is_listed_up_to_the_threshold_and_split_above() {
 }
 
 #[test]
-fn a_change_just_made_is_settled_without_a_walk() {
+fn a_recent_update_needs_no_walk_of_the_trie() {
     for news in [1, 16] {
         for by_initiator in [true, false] {
             let records = values("key", 1_000);
@@ -185,7 +186,7 @@ fn a_change_just_made_is_settled_without_a_walk() {
             }
             let outcome = exchange(&mut initiator, &mut responder, WALL_MS);
             let walks = outcome.transcript().lines().filter(|line| line.contains("  row ")).count();
-            // Only the initiator's news are in the hello.
+            // Only the initiator sends its recent updates along with the hello.
             assert_eq!(walks == 0, by_initiator, "{}", outcome.transcript());
             assert_eq!(initiator.root(), responder.root());
         }
@@ -193,9 +194,9 @@ fn a_change_just_made_is_settled_without_a_walk() {
 }
 
 #[test]
-fn an_old_key_beside_a_new_one_comes_along() {
-    // The responder asks for the new key by its hash and, in the same turn, is found to lack the
-    // whole bucket around it.
+fn an_old_key_in_the_bucket_of_a_recent_one_is_sent_too() {
+    // In one turn the responder asks for the new key by its hash, and its digests show that it
+    // lacks the whole bucket around it.
     let near = keys_in(Prefix::of(0x5a00 << 48, 2), "shard", 12);
     for recent in &near {
         let mut initiator = store(1);
@@ -209,25 +210,25 @@ fn an_old_key_beside_a_new_one_comes_along() {
         }
         let best = freshest([contents(&initiator), contents(&responder)]);
         assert!(exchange(&mut initiator, &mut responder, WALL_MS).initiator.complete);
-        assert_eq!(contents(&responder), best, "{recent} is new");
-        assert_eq!(contents(&initiator), best, "{recent} is new");
+        assert_eq!(contents(&responder), best, "{recent} is recent");
+        assert_eq!(contents(&initiator), best, "{recent} is recent");
     }
 }
 
 #[test]
-fn a_wish_for_what_is_not_there_is_no_error() {
+fn wanting_an_absent_key_is_not_an_error() {
     let mut ours = store_with(1, &values("key", 3));
     let mut responder = Exchange::respond(member());
-    let wish = Message::Want(vec![1, key_hash("key-1"), u64::MAX]);
+    let want = Message::Want(vec![1, key_hash("key-1"), u64::MAX]);
     assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
-    assert_eq!(responder.receive(&mut ours, wish, WALL_MS), Ok(Next::Listen));
+    assert_eq!(responder.receive(&mut ours, want, WALL_MS), Ok(Next::Listen));
     assert_eq!(responder.receive(&mut ours, Message::End, WALL_MS), Ok(Next::Speak));
     turn(&mut responder, &mut ours);
     assert_eq!(responder.summary().sent, 1);
 }
 
 #[test]
-fn a_mad_wall_clock_stops_nothing() {
+fn an_absurd_wall_clock_does_not_stop_an_exchange() {
     for wall_ms in [0, END_OF_TIME_MS - 1, END_OF_TIME_MS, 1 << 63, u64::MAX] {
         let mut initiator = store_with(1, &values("a", 20));
         let mut responder = store_with(2, &values("b", 20));

@@ -1,8 +1,8 @@
-//! Peers that say anything at all: the store changes only by a record with a greater version.
+//! Peers that send anything at all: the store changes only by records with greater versions.
 
 use super::{any_learned, hello, keys, store_that_learned, turn};
 use crate::support::{
-    WALL_MS, assert_in_step, call, contents, exchange, fixed_seed, freshest, member, tombstone,
+    WALL_MS, assert_consistent, call, contents, exchange, fixed_seed, freshest, member, tombstone,
     value,
 };
 use gossip_sidecar::{
@@ -12,7 +12,7 @@ use gossip_sidecar::{
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 
-/// Messages that are in the grammar, about the tests' keys or about nothing, in any order.
+/// Any message that the grammar allows, about the tests' keys or about unknown ones.
 fn any_message() -> impl Strategy<Value = Message> {
     let key = || prop::sample::select(keys());
     let hash = move || prop_oneof![3 => key().prop_map(|key| key_hash(&key)), 1 => any::<u64>()];
@@ -65,10 +65,9 @@ fn any_message() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Takes in a message and answers if it is time to; `None` when it is over, one way or another.
-///
-/// Whatever comes in, the store changes only by a record with a greater version.
-fn hear(side: &mut Exchange, ours: &mut Store, message: Message) -> Option<()> {
+/// Receives a message, and replies when it is this side's turn; `None` once the exchange is over.
+/// Asserts that the store changes only by a record with a greater version.
+fn receive_and_check(side: &mut Exchange, ours: &mut Store, message: Message) -> Option<()> {
     let before = contents(ours);
     let expected = match &message {
         Message::Record(Record { key, entry }) => {
@@ -86,7 +85,7 @@ fn hear(side: &mut Exchange, ours: &mut Store, message: Message) -> Option<()> {
         let before = contents(ours);
         let said = turn(side, ours);
         assert!(said.len() < FULL_TURN_BYTES);
-        assert_eq!(contents(ours), before, "speaking changes nothing");
+        assert_eq!(contents(ours), before, "a reply changes nothing");
     }
     (next != Ok(Next::Over)).then_some(())
 }
@@ -95,14 +94,14 @@ proptest! {
     #![proptest_config(fixed_seed(400))]
 
     #[test]
-    fn no_order_of_messages_does_harm(
+    fn messages_in_any_order_are_harmless(
         learned in any_learned(60), messages in vec(any_message(), 1..40), greeted: bool,
     ) {
         let mut ours = store_that_learned(1, &learned);
         let mut responder = Exchange::respond(member());
         let greeting = greeted.then(|| hello(2));
         for message in greeting.into_iter().chain(messages.clone()) {
-            if hear(&mut responder, &mut ours, message).is_none() {
+            if receive_and_check(&mut responder, &mut ours, message).is_none() {
                 break;
             }
         }
@@ -110,15 +109,15 @@ proptest! {
         let mut initiator = call(member(), &ours, WALL_MS);
         turn(&mut initiator, &mut ours);
         for message in messages {
-            if hear(&mut initiator, &mut ours, message).is_none() {
+            if receive_and_check(&mut initiator, &mut ours, message).is_none() {
                 break;
             }
         }
-        assert_in_step(&ours);
+        assert_consistent(&ours);
     }
 
     #[test]
-    fn a_garbled_exchange_does_no_harm(
+    fn garbled_turns_are_harmless(
         ours in any_learned(40), theirs in any_learned(40),
         edits in vec((any::<prop::sample::Index>(), 0..20usize), 1..6),
     ) {
@@ -129,8 +128,8 @@ proptest! {
         );
         let garble = |turns: Vec<&Vec<u8>>| {
             let mut bytes: Vec<u8> = turns.into_iter().flatten().copied().collect();
-            for (place, choice) in &edits {
-                let at = place.index(bytes.len());
+            for (index, choice) in &edits {
+                let at = index.index(bytes.len());
                 match b"0123456789abcdef- \n".get(*choice) {
                     Some(&byte) => bytes[at] = byte,
                     None => drop(bytes.remove(at)),
@@ -145,21 +144,21 @@ proptest! {
         let mut responder = Exchange::respond(member());
         let mut input = &said_by_initiator[..];
         while let Ok(message) = Message::read(&mut input) {
-            if hear(&mut responder, &mut store, message).is_none() {
+            if receive_and_check(&mut responder, &mut store, message).is_none() {
                 break;
             }
         }
-        assert_in_step(&store);
+        assert_consistent(&store);
 
         let mut store = store_that_learned(1, &ours);
         let mut initiator = call(member(), &store, WALL_MS);
         turn(&mut initiator, &mut store);
         let mut input = &said_by_responder[..];
         while let Ok(message) = Message::read(&mut input) {
-            if hear(&mut initiator, &mut store, message).is_none() {
+            if receive_and_check(&mut initiator, &mut store, message).is_none() {
                 break;
             }
         }
-        assert_in_step(&store);
+        assert_consistent(&store);
     }
 }

@@ -1,4 +1,4 @@
-//! Exchanges between two stores: what they come to, whatever happens in between.
+//! Exchanges between two stores: what they agree on, whatever happens in between.
 
 mod convergence;
 
@@ -20,7 +20,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use std::sync::OnceLock;
 
-/// Keys all over the trie, crowded in one shard, and crowded four levels deep.
+/// Keys spread over the trie, keys crowded into one shard, and keys crowded four levels deep.
 fn keys() -> &'static [String] {
     static KEYS: OnceLock<Vec<String>> = OnceLock::new();
     KEYS.get_or_init(|| {
@@ -32,10 +32,10 @@ fn keys() -> &'static [String] {
     })
 }
 
-/// A record, and whether it was learned just now, so that a hello names it.
+/// A record, and whether it is a recent update, which goes along with a hello.
 type Learned = (Record, bool);
 
-/// What a writer writes depends on nothing but the version, so that a version is a value.
+/// A record whose value follows from its key and version, as between honest nodes.
 fn written(key: &str, ms: u64, node: u32) -> Record {
     let version = Version::new(WALL_MS - 7_200_000 + ms, 0, node);
     match ms % 4 {
@@ -62,7 +62,7 @@ fn store_that_learned(node: u32, learned: &[Learned]) -> Store {
     store
 }
 
-/// What other threads do to the two stores while an exchange goes on.
+/// What other threads do to the two stores during an exchange.
 #[derive(Clone, Debug)]
 enum Step {
     Put(usize, String, u8),

@@ -1,4 +1,4 @@
-//! What ends an exchange: strangers, and messages out of turn.
+//! What ends an exchange: other clusters, the node itself, and messages out of place.
 
 use super::{hello, turn};
 use crate::support::{WALL_MS, call, contents, member, store, store_with, value, values};
@@ -7,7 +7,7 @@ use gossip_sidecar::{
 };
 
 #[test]
-fn nobody_is_heard_before_the_hello() {
+fn every_message_before_the_hello_is_refused() {
     let item = Item { hash: 1, version: Version::new(1, 0, 1) };
     for early in [
         Message::Isolated(0),
@@ -31,7 +31,7 @@ fn nobody_is_heard_before_the_hello() {
 }
 
 #[test]
-fn strangers_and_oneself_are_refused_in_the_first_message() {
+fn another_cluster_and_our_own_node_id_are_refused_at_the_hello() {
     let mut ours = store(1);
     let mut responder = Exchange::respond(Identity { cluster: "another".into(), ..member() });
     assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Err(Refusal::Cluster));
@@ -40,7 +40,7 @@ fn strangers_and_oneself_are_refused_in_the_first_message() {
 }
 
 #[test]
-fn each_side_keeps_to_its_part() {
+fn a_second_hello_and_messages_of_the_wrong_role_are_refused() {
     let mut ours = store(1);
     let mut responder = Exchange::respond(member());
     assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
@@ -53,7 +53,7 @@ fn each_side_keeps_to_its_part() {
 }
 
 #[test]
-fn a_duty_is_handed_over_with_the_hello() {
+fn a_subtree_is_delegated_with_the_hello() {
     let subtree = Subtree { tree: 1, size: 48 };
     let (mut ours, mut theirs) = (store(1), store(2));
     let mut initiator = Exchange::initiate(member(), &ours, WALL_MS, Some(subtree));
@@ -67,7 +67,7 @@ fn a_duty_is_handed_over_with_the_hello() {
 }
 
 #[test]
-fn a_refusal_ends_it_for_both_roles() {
+fn a_refusal_ends_the_exchange_in_either_role() {
     for refusal in Refusal::ALL {
         let mut ours = store(1);
         let mut initiator = call(member(), &ours, WALL_MS);
@@ -80,7 +80,7 @@ fn a_refusal_ends_it_for_both_roles() {
 }
 
 #[test]
-fn questions_ascend_within_a_turn() {
+fn buckets_must_ascend_within_a_turn() {
     let row = |bits: u64, depth| Message::Row(Prefix::of(bits << 56, depth), [None; FAN_OUT]);
     let list = |bits: u64, depth| Message::List(Prefix::of(bits << 56, depth), vec![]);
     let refused: [[Message; 2]; 6] = [
@@ -106,7 +106,7 @@ fn questions_ascend_within_a_turn() {
             assert_eq!(side.receive(&mut ours, first.clone(), WALL_MS), Ok(Next::Listen));
             assert_eq!(side.receive(&mut ours, second, WALL_MS), verdict, "{questions:?}");
         }
-        // The next turn starts over.
+        // The order starts over with each turn.
         let mut initiator = call(member(), &ours, WALL_MS);
         for _ in 0..2 {
             assert_eq!(initiator.receive(&mut ours, row(0x20, 1), WALL_MS), Ok(Next::Listen));

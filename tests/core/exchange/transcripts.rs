@@ -1,8 +1,8 @@
-//! Golden transcripts.
+//! Golden transcripts: whole exchanges, byte for byte.
 
 use super::written;
 use crate::support::{
-    Outcome, WALL_MS, cut_off_since, exchange, exchange_as, member, store_with, tombstone, value,
+    Outcome, WALL_MS, exchange, exchange_as, isolated_member, member, store_with, tombstone, value,
     values,
 };
 use gossip_sidecar::{Record, Store, Version};
@@ -15,23 +15,23 @@ fn assert_golden(name: &str, outcome: &Outcome) {
         std::fs::write(&path, &said).expect("tests/core/golden can be written");
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(said, golden, "{path}: run with BLESS=1 if the change is meant");
+    assert_eq!(said, golden, "{path}: run with BLESS=1 if the change is intended");
 }
 
-/// The nodes of the golden exchanges.
+/// The two nodes of the transcripts.
 fn alice_and_bob(ours: &[Record], theirs: &[Record]) -> (Store, Store) {
     (store_with(0xa11c_e001, ours), store_with(0xb0b0_0002, theirs))
 }
 
 #[test]
-fn golden_idle() {
+fn an_idle_exchange_matches_its_transcript() {
     let fruit = [written("apple", 1, 0xa11c_e001), written("pear", 2, 0xb0b0_0002)];
     let (mut alice, mut bob) = alice_and_bob(&fruit, &fruit);
     assert_golden("idle", &exchange(&mut alice, &mut bob, WALL_MS));
 }
 
 #[test]
-fn golden_one_key_each_way() {
+fn one_key_each_way_matches_its_transcript() {
     let version = |ms, node| Version::new(WALL_MS - 60_000 + ms, 0, node);
     let in_common = values("key", 12);
     let (mut alice, mut bob) = alice_and_bob(&in_common, &in_common);
@@ -41,14 +41,14 @@ fn golden_one_key_each_way() {
 }
 
 #[test]
-fn golden_newcomer() {
+fn the_exchange_of_a_newcomer_matches_its_transcript() {
     let (mut alice, mut bob) = alice_and_bob(&[], &values("key", 4));
-    let newcomer = (&mut alice, cut_off_since(0));
+    let newcomer = (&mut alice, isolated_member(0));
     assert_golden("newcomer", &exchange_as(newcomer, (&mut bob, member()), WALL_MS));
 }
 
 #[test]
-fn golden_hot_list() {
+fn recent_updates_match_their_transcript() {
     let in_common = values("key", 100);
     let (mut alice, mut bob) = alice_and_bob(&in_common, &in_common);
     let _ = alice.put("key-7", b"news"[..].into(), None, WALL_MS - 20);

@@ -1,12 +1,12 @@
-//! The limits of a turn, and of their number.
+//! How long a turn may be, and how many there may be.
 
 use super::{hello, turn};
 use crate::support::{
-    WALL_MS, assert_in_step, call, contents, exchange, freshest, member, store_with, values,
+    WALL_MS, assert_consistent, call, contents, exchange, freshest, member, store_with, values,
 };
 use gossip_sidecar::{Entry, Exchange, FULL_TURN_BYTES, MAX_TURNS, Message, Next, Record, Refusal};
 
-/// Values that together are about so many times as long as a turn may be.
+/// Values that fill about this many turns.
 fn bulk(name: &str, turns: usize, value_bytes: usize) -> Vec<Record> {
     let mut records = values(name, turns * FULL_TURN_BYTES / value_bytes);
     for record in &mut records {
@@ -16,7 +16,7 @@ fn bulk(name: &str, turns: usize, value_bytes: usize) -> Vec<Record> {
 }
 
 #[test]
-fn what_does_not_fit_a_turn_comes_with_the_next_exchange() {
+fn records_that_do_not_fit_a_turn_follow_in_the_next_exchange() {
     let value_bytes = 10_000;
     let few = values("few", 20);
     let cases: [(&str, Vec<Record>, Vec<Record>); 6] = [
@@ -34,31 +34,28 @@ fn what_does_not_fit_a_turn_comes_with_the_next_exchange() {
         let mut rounds = 0;
         loop {
             rounds += 1;
-            assert!(rounds < 10, "{who}: it comes to an end");
+            assert!(rounds < 10, "{who}: there is no end");
             let outcome = exchange(&mut initiator, &mut responder, WALL_MS + rounds);
             let longest = outcome.turns.iter().map(Vec::len).max().unwrap();
             let one_record = best.values().map(|entry| entry.value().unwrap().len()).max().unwrap();
             assert!(longest <= FULL_TURN_BYTES + one_record + 200, "{who}: {longest} bytes");
-            assert_in_step(&initiator);
-            assert_in_step(&responder);
+            assert_consistent(&initiator);
+            assert_consistent(&responder);
             assert_eq!(outcome.initiator.complete, outcome.responder.complete, "{who}");
             assert_eq!(outcome.initiator.complete, outcome.rests == 0, "{who}");
             if outcome.initiator.complete {
                 break;
             }
-            assert!(
-                outcome.initiator.taken + outcome.responder.taken > 0,
-                "{who}: it makes progress"
-            );
+            assert!(outcome.initiator.taken + outcome.responder.taken > 0, "{who}: no progress");
         }
-        assert!(rounds > 1, "{who}: the test sends too little");
+        assert!(rounds > 1, "{who}: one exchange was enough, so the test proves nothing");
         assert_eq!(contents(&initiator), best, "{who}");
         assert_eq!(contents(&responder), best, "{who}");
     }
 }
 
 #[test]
-fn a_exchange_has_only_so_many_turns() {
+fn the_number_of_turns_is_limited() {
     let mut ours = store_with(1, &values("key", 20));
     let mut responder = Exchange::respond(member());
     assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));

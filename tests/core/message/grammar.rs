@@ -1,4 +1,4 @@
-//! Grammar
+//! The grammar: each message has one form, and nothing else is accepted.
 
 use super::{assert_refused, read, written};
 use crate::support::{tombstone, value};
@@ -7,7 +7,7 @@ use gossip_sidecar::{
 };
 
 #[test]
-fn the_written_text_is_pinned() {
+fn the_text_of_each_message_is_pinned() {
     let version = Version::new(0x019a_bcde_f011, 1, 0x1a2b_3c4d);
     let item = |hash| Item { hash, version };
     let hello = Hello {
@@ -78,7 +78,7 @@ fn the_written_text_is_pinned() {
 }
 
 #[test]
-fn a_message_has_one_form() {
+fn each_message_has_one_form() {
     let accepted = [
         "hello 1 c 1a2b3c4d 019abcdef012 3 00d5a6a1b2c3d4e5\n",
         "cut 019abcdef012\n",
@@ -95,7 +95,7 @@ fn a_message_has_one_form() {
     for text in accepted {
         let (line, rest) = text.split_once('\n').unwrap();
         read(text.as_bytes()).unwrap_or_else(|error| panic!("{text:?}: {error:?}"));
-        // The verb alone is another matter: a list of nothing is a list.
+        // The verb alone may be valid: a list may be empty.
         let (verb, words) = line.split_once(' ').unwrap();
         let with = |line: &str| format!("{line}\n{rest}");
         assert_refused(with(&format!(" {line}")));
@@ -115,7 +115,7 @@ fn a_message_has_one_form() {
 }
 
 #[test]
-fn numbers_have_one_form() {
+fn each_number_has_one_form() {
     for bad in [
         "hello 1 c 1A2b3c4d 019abcdef012 3 00d5a6a1b2c3d4e5\n",
         "hello 1 c a2b3c4d 019abcdef012 3 00d5a6a1b2c3d4e5\n",
@@ -188,7 +188,7 @@ fn a_row_has_sixteen_children() {
         "0123abc".to_owned() + &"-".repeat(15),
         "0123ABCD".to_owned() + &"-".repeat(15),
         "+123abcd".to_owned() + &"-".repeat(15),
-        // A character that straddles the eighth byte.
+        // A character that crosses the boundary of the eighth byte.
         "0123abc\u{fc}".to_owned() + &"-".repeat(15),
         String::new(),
     ] {
@@ -198,7 +198,7 @@ fn a_row_has_sixteen_children() {
 }
 
 #[test]
-fn items_and_hashes_ascend() {
+fn items_and_hashes_must_ascend() {
     let items =
         |a: &str, b: &str| format!("hot 00000000000000{a}-00000001 00000000000000{b}-00000001\n");
     let (low, high) = ("01:0000000000000001", "01:0000000000000002");
@@ -217,11 +217,11 @@ fn items_and_hashes_ascend() {
 }
 
 #[test]
-fn another_protocol_is_told_from_bad_grammar() {
+fn another_protocol_version_is_told_apart_from_bad_grammar() {
     let hello =
         |version: &str| format!("hello {version} c 1a2b3c4d 019abcdef012 3 00d5a6a1b2c3d4e5\n");
     assert!(read(hello(&PROTOCOL_VERSION.to_string()).as_bytes()).is_ok());
-    // Whatever another version writes behind its number is not ours to judge.
+    // What follows another version's number is not judged: its grammar is unknown.
     for other in ["0", "2", "01", "+1", "1.1", "", "99999999999999999999", "2 what ever"] {
         let error = read(hello(other).as_bytes());
         assert!(matches!(error, Err(ReadError::Protocol)), "{other:?}: {error:?}");
@@ -231,10 +231,10 @@ fn another_protocol_is_told_from_bad_grammar() {
 }
 
 #[test]
-fn a_key_is_text_and_a_record_ends_with_its_line() {
+fn a_key_must_be_utf8_and_a_record_must_end_with_its_line() {
     assert_refused(b"put 019abcdef0110001-1a2b3c4d 2 1\n\xff\xffv\n");
     assert_refused(b"del 019abcdef0110001-1a2b3c4d 2\n\xff\xff\n");
-    // Half a character at the end of the key, with its other half in the value.
+    // A character of which half is in the key and half in the value.
     assert_refused(b"put 019abcdef0110001-1a2b3c4d 1 1\n\xc3\xbc\n");
     assert_refused(b"put 019abcdef0110001-1a2b3c4d 1 1\nkvv\n");
     assert_refused(b"del 019abcdef0110001-1a2b3c4d 1\nkk\n");

@@ -1,4 +1,4 @@
-//! Limits
+//! Limits: whatever is just within one is accepted, and what is just beyond it is refused.
 
 use super::{assert_refused, read, written};
 use crate::support::{tombstone, value};
@@ -10,21 +10,24 @@ use gossip_sidecar::{
 use std::io::{self, BufRead, Cursor, Read};
 
 #[test]
-fn a_line_ends_at_its_limit() {
+fn a_line_beyond_the_limit_is_refused() {
     let said = |bytes: Vec<u8>| match read(&bytes) {
         Err(ReadError::Grammar(expected)) => expected,
         other => panic!("{other:?}"),
     };
     let line = |length| [vec![b'x'; length], b"\n".to_vec()].concat();
-    assert!(said(line(MAX_LINE_BYTES)).contains("refuse"), "the verb is what is wrong with it");
+    assert!(
+        said(line(MAX_LINE_BYTES)).contains("refuse"),
+        "within the limit, the unknown verb is the error"
+    );
     assert_eq!(said(line(MAX_LINE_BYTES + 1)), "a shorter line");
-    // A line that never ends is not waited for.
+    // An endless line is refused before its end.
     let mut endless = io::BufReader::new(io::repeat(b'x'));
     assert!(matches!(Message::read(&mut endless), Err(ReadError::Grammar("a shorter line"))));
 }
 
 #[test]
-fn every_message_fits_its_line() {
+fn the_longest_messages_fit_into_a_line() {
     let version = Version::new(END_OF_TIME_MS - 1, u16::MAX, u32::MAX);
     let hashes: Vec<u64> = (0..MAX_LINE_ITEMS as u64).map(|index| u64::MAX - 99 + index).collect();
     let items: Vec<Item> = hashes.iter().map(|&hash| Item { hash, version }).collect();
@@ -49,7 +52,7 @@ fn every_message_fits_its_line() {
 }
 
 #[test]
-fn a_line_holds_so_many_items_and_no_more() {
+fn a_line_with_more_items_than_the_limit_is_refused() {
     let version = Version::new(1, 2, 3);
     let items = |count| (0..count as u64).map(|hash| Item { hash, version }).collect::<Vec<_>>();
     let hashes = |count| (0..count as u64).collect::<Vec<_>>();
@@ -68,7 +71,7 @@ fn a_line_holds_so_many_items_and_no_more() {
 }
 
 #[test]
-fn keys_and_values_end_at_their_limits() {
+fn keys_and_values_beyond_their_limits_are_refused() {
     let version = Version::new(1, 2, 3);
     let key = "k".repeat(MAX_KEY_BYTES);
     for record in [value(&key, version, b""), tombstone(&key, version)] {
@@ -85,7 +88,7 @@ fn keys_and_values_end_at_their_limits() {
 }
 
 #[test]
-fn a_cluster_is_named_by_one_short_word() {
+fn a_cluster_name_is_one_short_word() {
     let hello = |name: &str| format!("hello 1 {name} 1a2b3c4d 019abcdef012 3 00d5a6a1b2c3d4e5\n");
     let longest = "c".repeat(MAX_CLUSTER_BYTES);
     for good in ["a", "A-b_c.9", &longest] {
@@ -101,7 +104,7 @@ fn a_cluster_is_named_by_one_short_word() {
 }
 
 #[test]
-fn time_ends_for_all_alike() {
+fn times_past_the_end_of_time_are_refused() {
     let last = END_OF_TIME_MS - 1;
     for good in [
         format!("cut {last:012x}\n"),
@@ -116,17 +119,17 @@ fn time_ends_for_all_alike() {
 }
 
 #[test]
-fn the_trie_is_so_deep_and_no_deeper() {
+fn prefixes_deeper_than_the_trie_are_refused() {
     let deepest = "0123456789abcdef";
     let children = "-".repeat(FAN_OUT);
     assert!(read(format!("list {deepest}\n").as_bytes()).is_ok());
     assert_refused(format!("list {deepest}0\n"));
-    // A leaf has no children.
+    // A bucket at the last level has no children.
     assert!(read(format!("row {} {children}\n", &deepest[1..]).as_bytes()).is_ok());
     assert_refused(format!("row {deepest} {children}\n"));
 }
 
-/// Remembers the largest room that it was asked to fill.
+/// A reader that remembers the largest buffer that it was asked to fill.
 struct Measuring<'a> {
     bytes: Cursor<&'a [u8]>,
     largest_room: usize,
@@ -150,13 +153,13 @@ impl BufRead for Measuring<'_> {
 }
 
 #[test]
-fn no_room_is_made_for_what_was_merely_promised() {
+fn memory_is_allocated_only_for_bytes_that_have_arrived() {
     let promise = format!("put 019abcdef0110001-1a2b3c4d 0 {MAX_VALUE_BYTES}\n0123456789");
     let mut input = Measuring { bytes: Cursor::new(promise.as_bytes()), largest_room: 0 };
     assert!(matches!(Message::read(&mut input), Err(ReadError::Io(_))));
     assert!((1..=64 * 1024).contains(&input.largest_room), "{} bytes", input.largest_room);
 
-    // Room grows with what has come: it never doubles more than once ahead of it.
+    // The buffer grows with what has arrived, to twice that at most.
     let arrived = vec![b'x'; 1024 * 1024];
     let promise = [&promise.as_bytes()[..promise.len() - 10], &arrived].concat();
     let mut input = Measuring { bytes: Cursor::new(&promise), largest_room: 0 };

@@ -1,4 +1,4 @@
-//! The line protocol.
+//! The line protocol: how messages are written and read.
 
 mod round_trip;
 

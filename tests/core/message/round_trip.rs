@@ -1,4 +1,4 @@
-//! What is written is what is read.
+//! What one node writes, another reads, however the bytes arrive.
 
 use super::{read, written};
 use crate::support::{fixed_seed, tombstone, value};
@@ -15,7 +15,7 @@ fn any_version() -> impl Strategy<Value = Version> {
         .prop_map(|(ms, counter, node)| Version::new(ms, counter, node))
 }
 
-/// Items in a bucket, strictly ascending, at times two with one hash.
+/// Strictly ascending items of a bucket, some of them with equal hashes.
 fn items_in(bucket: Prefix) -> impl Strategy<Value = Vec<Item>> {
     let hash = prop_oneof![3 => any::<u64>(), 1 => 0..4u64].prop_map(move |hash| {
         let below = bucket.last() - bucket.first();
@@ -72,21 +72,21 @@ fn any_message() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Gives what it holds in pieces that end at `cuts`, or byte by byte if there are none.
+/// A reader that returns its bytes in pieces that end at `splits`, or one by one if there are none.
 struct Pieces<'a> {
     bytes: &'a [u8],
     at: usize,
-    cuts: &'a [usize],
+    splits: &'a [usize],
 }
 
 impl BufRead for Pieces<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let next_byte = (self.at + 1).min(self.bytes.len());
-        let end = if self.cuts.is_empty() {
+        let end = if self.splits.is_empty() {
             next_byte
         } else {
-            let cut = self.cuts.iter().copied().find(|&cut| cut > self.at);
-            cut.unwrap_or(self.bytes.len())
+            let split = self.splits.iter().copied().find(|&split| split > self.at);
+            split.unwrap_or(self.bytes.len())
         };
         Ok(&self.bytes[self.at..end])
     }
@@ -108,29 +108,29 @@ proptest! {
     #![proptest_config(fixed_seed(2_000))]
 
     #[test]
-    fn what_is_written_is_what_is_read(message in any_message(), behind in vec(any::<u8>(), 0..9)) {
+    fn every_message_round_trips(message in any_message(), behind in vec(any::<u8>(), 0..9)) {
         let mut bytes = written(&message);
         let length = bytes.len();
         bytes.extend(&behind);
         let mut input = &bytes[..];
         prop_assert_eq!(Message::read(&mut input).unwrap(), message);
-        prop_assert_eq!(input, &bytes[length..], "and nothing beyond it");
+        prop_assert_eq!(input, &bytes[length..], "the bytes behind the message are left alone");
     }
 
     #[test]
-    fn random_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..300)) {
+    fn random_bytes_never_panic(bytes in vec(any::<u8>(), 0..300)) {
         let _ = read(&bytes);
     }
 
     #[test]
-    fn what_is_taken_for_a_message_was_written_in_its_one_form(
+    fn whatever_is_accepted_is_in_canonical_form(
         message in any_message(),
         edits in vec((any::<prop::sample::Index>(), 0..4u8, any::<u8>()), 1..4),
     ) {
         let mut bytes = written(&message);
-        for (place, edit, byte) in edits {
-            let at = place.index(bytes.len() + 1);
-            // Printable characters are the more likely to get past the first word.
+        for (index, edit, byte) in edits {
+            let at = index.index(bytes.len() + 1);
+            // Printable characters are more likely to get past the verb.
             let likely = b"0123456789abcdef-+: \n\r"[usize::from(byte) % 22];
             match edit {
                 0 => bytes.insert(at, likely),
@@ -152,7 +152,7 @@ proptest! {
     #![proptest_config(fixed_seed(300))]
 
     #[test]
-    fn a_message_cut_anywhere_is_none(message in any_message()) {
+    fn a_truncated_message_is_never_accepted(message in any_message()) {
         let bytes = written(&message);
         for length in 0..bytes.len() {
             match read(&bytes[..length]) {
@@ -167,20 +167,20 @@ proptest! {
     }
 
     #[test]
-    fn how_the_bytes_arrive_changes_nothing(message in any_message()) {
+    fn a_message_may_arrive_in_any_pieces(message in any_message()) {
         let bytes = written(&message);
-        let mut byte_by_byte = Pieces { bytes: &bytes, at: 0, cuts: &[] };
+        let mut byte_by_byte = Pieces { bytes: &bytes, at: 0, splits: &[] };
         prop_assert_eq!(Message::read(&mut byte_by_byte).unwrap(), message.clone());
-        for cut in 1..bytes.len() {
-            let mut halves = Pieces { bytes: &bytes, at: 0, cuts: &[cut] };
-            prop_assert_eq!(Message::read(&mut halves).unwrap(), message.clone(), "cut at {}", cut);
+        for split in 1..bytes.len() {
+            let mut halves = Pieces { bytes: &bytes, at: 0, splits: &[split] };
+            prop_assert_eq!(Message::read(&mut halves).unwrap(), message.clone(), "split at {}", split);
             prop_assert_eq!(halves.at, bytes.len());
         }
     }
 }
 
 #[test]
-fn a_record_is_written_alike_with_and_without_a_message() {
+fn write_record_writes_what_a_record_message_writes() {
     for record in [value("k", Version::new(1, 2, 3), b"v"), tombstone("k", Version::new(1, 2, 3))] {
         let mut bytes = Vec::new();
         write_record(&mut bytes, &record.key, &record.entry);

@@ -1,4 +1,4 @@
-//! A hundred.
+//! A hundred nodes under every kind of fault.
 
 use super::{MINUTE_MS, SECOND_US, TEN_YEARS_MS, settle};
 use crate::simulator::{Chaos, Settings, Simulator};
@@ -32,14 +32,14 @@ fn hundred_nodes(seed: u64) -> Simulator {
 }
 
 #[test]
-fn a_hundred_nodes_agree_after_all_kinds_of_faults() {
+fn a_hundred_nodes_converge_after_every_kind_of_fault() {
     let seed = 7;
     println!("seed {seed}");
     let simulator = hundred_nodes(seed);
     let counters = simulator.counters.clone();
     println!("{counters:?}, {} µs", simulator.now_us());
     for (name, count) in counters.faults().into_iter().chain(counters.expiries()) {
-        assert!(count > 0, "{name}: did not happen");
+        assert!(count > 0, "{name} did not happen");
     }
     let again = hundred_nodes(seed);
     assert_eq!((again.trace(), again.counters), (simulator.trace(), counters));

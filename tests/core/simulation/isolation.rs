@@ -1,10 +1,10 @@
-//! Isolation.
+//! Partitions that last longer than tombstones are kept.
 
 use super::SECOND_US;
 use crate::simulator::{Settings, Simulator};
 use gossip_sidecar::Entry;
 
-/// A cluster of ten with short-lived tombstones that all have the same hundred keys.
+/// Ten nodes with the same hundred keys, and tombstones that are purged soon.
 fn ten_nodes(seed: u64) -> Simulator {
     println!("seed {seed}");
     let mut simulator = Simulator::new(Settings {
@@ -22,7 +22,7 @@ fn ten_nodes(seed: u64) -> Simulator {
 }
 
 #[test]
-fn an_isolated_node_brings_no_deleted_key_back_and_keeps_its_own_writes() {
+fn an_isolated_node_resurrects_nothing_and_keeps_its_own_writes() {
     for seed in 0..5 {
         let mut simulator = ten_nodes(seed);
         simulator.partition(&[9]);
@@ -35,10 +35,10 @@ fn an_isolated_node_brings_no_deleted_key_back_and_keeps_its_own_writes() {
         simulator.put(9, "new", b"written while isolated");
         simulator.put(4, "elsewhere", b"written meanwhile");
         simulator.run_for(20 * SECOND_US);
-        assert_eq!(simulator.counters.tombstones_purged, 9 * 50, "the tombstones are gone");
+        assert_eq!(simulator.counters.tombstones_purged, 9 * 50, "the tombstones are purged");
         assert_eq!(simulator.nodes[9].store.live(), 101);
 
-        // Even if exchanges break while it comes back.
+        // Exchanges may break while it reconnects.
         simulator.settings.fail = 0.3;
         simulator.heal();
         assert!(simulator.run_until_equal(90 * SECOND_US), "seed {seed}: no agreement");
@@ -58,7 +58,7 @@ fn an_isolated_node_brings_no_deleted_key_back_and_keeps_its_own_writes() {
 }
 
 #[test]
-fn nothing_is_lost_when_all_are_cut_off_from_all() {
+fn nothing_is_lost_when_every_node_is_isolated() {
     for seed in 0..5 {
         let mut simulator = ten_nodes(seed);
         simulator.settings.deletes = 0.0;
@@ -67,7 +67,7 @@ fn nothing_is_lost_when_all_are_cut_off_from_all() {
         simulator.set_writing(true);
         simulator.run_for(2 * SECOND_US);
         simulator.fail_look_ups(true);
-        simulator.scatter();
+        simulator.partition_all();
         simulator.run_for(30 * SECOND_US);
         simulator.set_writing(false);
         let expected = simulator.expected();
@@ -81,7 +81,7 @@ fn nothing_is_lost_when_all_are_cut_off_from_all() {
 }
 
 #[test]
-fn what_was_written_right_before_a_cut_is_kept() {
+fn a_write_right_before_a_partition_is_kept() {
     for seed in 0..30 {
         let mut simulator = Simulator::new(Settings {
             seed,

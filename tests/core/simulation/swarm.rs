@@ -1,4 +1,4 @@
-//! Swarm.
+//! A swarm of small clusters, each drawn from its seed.
 
 use super::{HOUR_MS, MINUTE_MS, SECOND_US, TEN_YEARS_MS, settle};
 use crate::simulator::{Chaos, Settings, Simulator, View};
@@ -14,21 +14,19 @@ enum Clocks {
     Behind,
 }
 
-/// A small cluster whose every parameter follows from the seed. What it demands at the end:
-///
-/// - The digests of all are equal, and nothing is lost of what a survivor had.
+/// Runs a small cluster, every parameter of which follows from the seed. It requires:
+/// - In the end all digests are equal, and nothing that a survivor had is lost.
 /// - At all times each entry is what was written with its version or, once it has expired by the
-///   time of a node that had it, a tombstone of the same version; a node gives out no value that
-///   has expired by its own.
-/// - If no clock is mad (off by ten years), no tombstone is purged within the day that it is
-///   kept, and what is to last for hours is there on all nodes.
-/// - Once all is over that is to expire, no key that was deleted or has expired has a value
-///   anywhere, and all nodes show the same.
-///
-/// If a clock is mad, a tombstone that only its node had may be purged at once, and an older
-/// value come back, the same one for all. What that node wrote to expire in ten years, before it
-/// had heard of another clock, may have a value on some nodes and none on others. In a cluster of
-/// two where one is ten years behind, nothing is demanded of what expires but equal digests.
+///   clock of a node that had it, a tombstone of the same version. A node returns no value that has
+///   expired by its own clock.
+/// - Unless a clock is ten years off, no tombstone is purged within the day that it is kept, and
+///   values with a TTL of hours are present on all nodes.
+/// - Once every TTL is over, no key that was deleted or has expired has a value anywhere, and all
+///   nodes show the same map. If a clock is ten years off, a tombstone that only its node had may
+///   be purged at once, and an older value may come back, the same on all nodes. A value that this
+///   node wrote before it knew any other clock may expire ten years from now and be present on some
+///   nodes only. In a cluster of two, one of which is ten years behind, only equal digests are
+///   required of values with a TTL.
 fn small_cluster(seed: u64, tally: &mut BTreeMap<&'static str, u64>) {
     let mut draw = fastrand::Rng::with_seed(seed);
     let mut share = |most: f64| if draw.bool() { most * draw.f64() } else { 0.0 };
@@ -70,7 +68,7 @@ fn small_cluster(seed: u64, tally: &mut BTreeMap<&'static str, u64>) {
         ..settings
     });
     let clocks = match draw.u32(..8) {
-        // Who is in nobody's view hears no clock but its own.
+        // A node that is in nobody's view never learns of another clock.
         0 if view == View::Full => Clocks::Ahead,
         1 if view == View::Full => Clocks::Behind,
         2 => Clocks::Frozen,
@@ -91,11 +89,11 @@ fn small_cluster(seed: u64, tally: &mut BTreeMap<&'static str, u64>) {
     for _ in 0..5 {
         simulator.run_for(2 * SECOND_US);
         simulator.check_stores();
-        let is_mad = matches!(clocks, Clocks::Ahead | Clocks::Behind);
+        let is_absurd = matches!(clocks, Clocks::Ahead | Clocks::Behind);
         let counters = &simulator.counters;
-        assert!(is_mad || counters.tombstones_purged == 0, "purged within a day");
+        assert!(is_absurd || counters.tombstones_purged == 0, "purged within a day");
         let expired = counters.expired + counters.expired_on_the_way;
-        assert!(is_mad || !lasts_long || expired == 0, "what lasts for hours is gone");
+        assert!(is_absurd || !lasts_long || expired == 0, "a value with a TTL of hours is gone");
     }
     settle(&mut simulator, 180 * SECOND_US);
     let counters = &simulator.counters;
@@ -112,13 +110,13 @@ fn small_cluster(seed: u64, tally: &mut BTreeMap<&'static str, u64>) {
     }
 }
 
-/// Runs all these, and gives what happened in all of them together.
+/// Runs a small cluster for each seed and counts what happened in all of them together.
 fn swarm(seeds: std::ops::Range<u64>) -> BTreeMap<&'static str, u64> {
     let mut tally = BTreeMap::new();
     let began = std::time::Instant::now();
     let first = seeds.start;
     for seed in seeds {
-        // Before it runs, so that it is known whatever becomes of it.
+        // Printed before the run, so that a failure shows which seed it was.
         println!("seed {seed}");
         small_cluster(seed, &mut tally);
         if (seed + 1 - first) % 1_000 == 0 {
@@ -129,27 +127,29 @@ fn swarm(seeds: std::ops::Range<u64>) -> BTreeMap<&'static str, u64> {
 }
 
 #[test]
-fn a_few_small_clusters_of_all_kinds_agree() {
+fn a_few_random_small_clusters_converge() {
     let _ = swarm(0..20);
 }
 
-/// A thousand take seconds. A million take hours; the last seed printed is the one that failed:
+/// A thousand seeds take seconds, a million take hours. The last seed printed is the one that
+/// failed:
 ///
 /// ```text
-/// FIRST=0 SEEDS=1000000 cargo test --profile long-tests --test simulation -- --ignored --nocapture swarm
+/// FIRST=0 SEEDS=1000000 cargo test --profile long-tests --test core_tests -- --ignored --nocapture
+/// swarm
 /// ```
 #[test]
 #[ignore = "the swarm: run by test.sh in release"]
-fn a_swarm_of_small_clusters_of_all_kinds_agrees() {
+fn a_swarm_of_random_small_clusters_converges() {
     let number = |name: &str, otherwise: u64| match std::env::var(name) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")),
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text}")),
         Err(_) => otherwise,
     };
     let (first, count) = (number("FIRST", 1_000), number("SEEDS", 1_000));
-    println!("{count} seeds from {first} on");
+    println!("{count} seeds, beginning with {first}");
     let tally = swarm(first..first + count);
     println!("{tally:#?}");
     for (name, happened) in tally {
-        assert!(count < 1_000 || happened > 0, "{name}: did not happen");
+        assert!(count < 1_000 || happened > 0, "{name} did not happen");
     }
 }

@@ -1,27 +1,28 @@
-//! What happened in a run.
+//! What happened in a run, counted.
 
-/// What happened so far, so that tests can tell that what they are about did happen.
+/// What has happened so far, so that tests can assert that the faults they are about took place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Calls made, whatever became of them.
+    /// Connections attempted, whatever became of them.
     pub calls: u64,
-    /// Calls that ran to their end.
+    /// Exchanges that ran to their end.
     pub exchanges: u64,
-    /// Calls to an address where nobody was, or which a partition made unreachable.
+    /// Connections to an address where nothing runs, or that a partition makes unreachable.
     pub unreachable: u64,
-    /// Calls refused since too many were being answered.
+    /// Exchanges refused because the responder was busy with too many.
     pub busy: u64,
-    /// Nodes that called themselves.
+    /// Exchanges that a node began with itself.
     pub exchanges_with_itself: u64,
-    /// Exchanges broken before a word, or between two turns.
+    /// Exchanges broken before the first turn or between two turns.
     pub broken_between_turns: u64,
     /// Exchanges broken within a turn.
     pub broken_within_turn: u64,
-    /// Of both, those after which the two waited in vain.
+    /// Those of both kinds that broke without a reset, so that both sides waited for their
+    /// timeouts.
     pub broken_silently: u64,
-    /// Exchanges that a partition caught in the middle.
+    /// Exchanges interrupted by a partition.
     pub broken_by_partition: u64,
-    /// Exchanges whose other side died.
+    /// Exchanges of which one side's process ended.
     pub broken_by_death: u64,
     /// Bytes of all turns.
     pub bytes: u64,
@@ -29,40 +30,40 @@ pub struct Counters {
     pub writes: u64,
     /// Local deletions.
     pub deletes: u64,
-    /// Local writes in the place of a value.
+    /// Local writes that replaced a value.
     pub overwrites: u64,
-    /// Local writes of values that expire.
+    /// Local writes of values with a TTL.
     pub expiring: u64,
     /// Local writes between two steps of one turn.
     pub writes_between_steps: u64,
-    /// Values that became tombstones since their time was up.
+    /// Values that became tombstones because their TTL was over.
     pub expired: u64,
-    /// Those of them that came so late that they were never a value there.
+    /// Values that arrived only after they had expired by the receiver's clock.
     pub expired_on_the_way: u64,
     /// Tombstones purged.
     pub tombstones_purged: u64,
-    /// Entries purged since they were deleted while their holder was isolated.
+    /// Entries purged because they had been deleted while their holder was isolated.
     pub purged: u64,
     /// Restarts with an empty store, at the old address.
     pub restarts: u64,
-    /// Pods that went, with another in their stead at a new address.
+    /// Pods replaced by another at a new address.
     pub replacements: u64,
     /// Partitions into two halves.
     pub partitions: u64,
-    /// Sets of nodes that cannot call others, while they can be called.
+    /// Partitions in one direction only.
     pub one_way_partitions: u64,
-    /// Partitions of both kinds that ended.
+    /// Times that all partitions ended.
     pub heals: u64,
     /// Clocks that were set.
     pub clock_jumps: u64,
-    /// Clocks that stood still for some time.
+    /// Clocks that were stopped.
     pub clock_freezes: u64,
     /// Look-ups that failed.
     pub failed_look_ups: u64,
 }
 
 impl Counters {
-    /// What went wrong in the world, by name, for tests to demand that it did.
+    /// The faults by name, for tests that require each of them to have happened.
     pub fn faults(&self) -> [(&'static str, u64); 17] {
         [
             ("unreachable", self.unreachable),
@@ -85,7 +86,7 @@ impl Counters {
         ]
     }
 
-    /// What became of values that expire.
+    /// What became of values with a TTL, by name.
     pub fn expiries(&self) -> [(&'static str, u64); 3] {
         [
             ("values that expire", self.expiring),

@@ -1,11 +1,11 @@
-//! The name server, and what the resolver thread of each node makes of it.
+//! DNS, and what the resolver thread of each node does with it.
 
-use super::node::Told;
+use super::node::Notice;
 use super::{Event, Simulator, View};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 
-/// As in the shell: until DNS has answered for the first time it is asked this often.
+/// The shell's interval between look-ups until the first one succeeds.
 const FIRST_LOOK_UPS_EVERY_US: u64 = 200_000;
 
 impl Simulator {
@@ -16,7 +16,7 @@ impl Simulator {
         self.listing += 1;
     }
 
-    /// What the shell's resolver thread does.
+    /// One look-up by the node's resolver thread.
     pub(super) fn look_up(&mut self, node: usize, incarnation: u32) {
         if !self.nodes[node].is_up || self.nodes[node].incarnation != incarnation {
             return;
@@ -31,7 +31,7 @@ impl Simulator {
             let own = self.settings.knows_own_address.then_some(node as u32);
             let peers: Vec<u32> =
                 answer.iter().copied().filter(|&peer| Some(peer) != own).collect();
-            self.tell(node, Told::Peers(peers));
+            self.notify(node, Notice::Peers(peers));
         }
         let has_answered = self.nodes[node].seen_listing > 0;
         let interval_us = self.settings.interval_ms * 1000;
@@ -45,9 +45,9 @@ impl Simulator {
         match self.settings.view {
             View::Full => {}
             View::Drawn(most) => {
-                for place in 0..most.min(answer.len()) {
-                    let drawn = self.rng.usize(place..answer.len());
-                    answer.swap(place, drawn);
+                for index in 0..most.min(answer.len()) {
+                    let drawn = self.rng.usize(index..answer.len());
+                    answer.swap(index, drawn);
                 }
                 answer.truncate(most);
             }

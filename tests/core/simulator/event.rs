@@ -1,4 +1,4 @@
-//! Everything that can happen, and when.
+//! The events of a simulation, in the order in which they happen.
 
 use super::session::Side;
 use std::cmp::Ordering;
@@ -6,29 +6,29 @@ use std::cmp::Ordering;
 /// Everything that can happen.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// The time that a node's gossip thread waits for has come.
+    /// The time has come for which a node's gossip thread waits.
     Wake { node: usize, wait: u64 },
-    /// A node asks DNS.
+    /// A node looks up its peers.
     LookUp { node: usize, incarnation: u32 },
-    /// An address is listed.
+    /// DNS begins to list an address.
     List { node: usize },
-    /// An address is no longer listed.
+    /// DNS no longer lists an address.
     Unlist { node: usize },
-    /// The call is connected.
+    /// A connection is established.
     Connected { id: u64 },
-    /// A turn arrives, or what came through of it.
+    /// A turn arrives, or the part of it that was not lost.
     Arrive { id: u64, to: Side, bytes: Vec<u8>, is_reset: bool },
-    /// One side of an exchange sees that it has failed.
+    /// One side of an exchange notices that it has failed.
     Broken { id: u64, side: Side },
-    /// A node starts anew, with nothing.
+    /// A node restarts with an empty store.
     Start { node: usize },
-    /// Somebody writes.
+    /// An application writes.
     Write,
     /// The next random fault.
     Fault,
 }
 
-/// An event in its place: at a time and, among those of one time, in the order they were made.
+/// An event and its place in the order: by time, then by when it was scheduled.
 pub(super) struct Scheduled {
     pub(super) at_us: u64,
     pub(super) sequence: u64,
@@ -37,7 +37,7 @@ pub(super) struct Scheduled {
 
 impl Ord for Scheduled {
     fn cmp(&self, other: &Self) -> Ordering {
-        // The heap gives the greatest first.
+        // The heap returns the greatest first.
         (other.at_us, other.sequence).cmp(&(self.at_us, self.sequence))
     }
 }

@@ -1,21 +1,21 @@
-//! What can go wrong in the world around the nodes.
+//! Faults of processes, clocks, DNS and the network.
 
 use super::{Event, Partition, Simulator};
 
-/// Random faults, one after the other.
+/// A series of random faults.
 #[derive(Clone, Debug)]
 pub struct Chaos {
-    /// From one to the next.
+    /// Time from one fault to the next.
     pub every_us: u64,
-    /// The share of nodes that are up all the time, at least.
+    /// The share of nodes that stay up at any time.
     pub survivors: f64,
-    /// How far a clock jumps at most.
+    /// The greatest jump of a clock.
     pub jump_ms: i64,
 }
 
 impl Simulator {
-    /// The next random fault.
-    pub(super) fn inject(&mut self) {
+    /// Injects a random fault, and schedules the next one.
+    pub(super) fn inject_fault(&mut self) {
         let Some(chaos) = self.settings.chaos.clone() else { return };
         self.schedule(chaos.every_us, Event::Fault);
         let live: Vec<usize> = self.live().collect();
@@ -55,8 +55,8 @@ impl Simulator {
         }
     }
 
-    /// Ends all faults, and waits until those that are down have started again.
-    pub fn calm(&mut self) {
+    /// Ends all faults, and waits until all nodes are up again.
+    pub fn end_faults(&mut self) {
         self.settings.chaos = None;
         self.settings.fail = 0.0;
         self.look_ups_fail = false;
@@ -72,14 +72,14 @@ impl Simulator {
         (0..self.nodes.len()).filter(|_| self.rng.f64() < share).collect()
     }
 
-    /// Ends a node's process, and starts another at the same address a while later.
+    /// Kills a node, and restarts it with an empty store at the same address.
     pub fn restart(&mut self, node: usize, after_us: u64) {
         self.counters.restarts += 1;
         self.kill(node);
         self.schedule(after_us, Event::Start { node });
     }
 
-    /// Ends a node's process, and starts another at a new address; DNS follows when it may.
+    /// Kills a node, and starts another at a new address; DNS follows with its lag.
     pub fn replace(&mut self, node: usize) -> usize {
         self.counters.replacements += 1;
         self.kill(node);
@@ -88,7 +88,7 @@ impl Simulator {
         self.join()
     }
 
-    /// Starts a node at a new address. It sees the others before they see it.
+    /// Starts a node at a new address. It finds the others before DNS lists it.
     pub fn join(&mut self) -> usize {
         let node = self.add_node();
         self.schedule(0, Event::LookUp { node, incarnation: 0 });
@@ -96,14 +96,14 @@ impl Simulator {
         node
     }
 
-    /// Ends a node's process. DNS goes on listing it.
+    /// Kills a node, which DNS continues to list.
     pub fn kill(&mut self, node: usize) {
         self.hang_up(node);
         self.nodes[node].is_up = false;
         self.nodes[node].held.clear();
     }
 
-    /// Nothing passes between these nodes and the others.
+    /// Cuts every connection between these nodes and the others.
     pub fn partition(&mut self, side: &[usize]) {
         self.counters.partitions += 1;
         let (from, to) = self.sets(side);
@@ -111,15 +111,15 @@ impl Simulator {
         self.partitions.push(Partition { from, to });
     }
 
-    /// These nodes cannot call the others, though they can be called.
+    /// Keeps these nodes from connecting to the others, which may still connect to them.
     pub fn partition_one_way(&mut self, side: &[usize]) {
         self.counters.one_way_partitions += 1;
         let (from, to) = self.sets(side);
         self.partitions.push(Partition { from, to });
     }
 
-    /// No node can call any other.
-    pub fn scatter(&mut self) {
+    /// Isolates every node.
+    pub fn partition_all(&mut self) {
         let all = vec![true; self.nodes.len()];
         self.counters.partitions += 1;
         self.partitions.push(Partition { from: all.clone(), to: all });
@@ -138,24 +138,24 @@ impl Simulator {
         (from, to)
     }
 
-    /// Sets a node's clock.
+    /// Sets a node's clock forwards or backwards.
     pub fn jump_clock(&mut self, node: usize, by_ms: i64) {
         self.counters.clock_jumps += 1;
         self.nodes[node].wall.ahead_ms += by_ms;
     }
 
-    /// A node's clock stands still.
+    /// Stops a node's clock.
     pub fn freeze_clock(&mut self, node: usize) {
         self.counters.clock_freezes += 1;
         self.nodes[node].wall.frozen_ms = Some(self.wall_ms(node));
     }
 
-    /// Whether DNS answers anybody.
+    /// Makes every look-up fail, or succeed again.
     pub fn fail_look_ups(&mut self, fail: bool) {
         self.look_ups_fail = fail;
     }
 
-    /// Ends so large a share of the processes, for DNS to go on listing them.
+    /// Kills this share of the nodes, which DNS continues to list.
     pub fn kill_share(&mut self, share: f64, except: usize) {
         let count = (self.nodes.len() as f64 * share).round() as usize;
         let mut nodes: Vec<usize> = (0..self.nodes.len()).filter(|&node| node != except).collect();

@@ -1,9 +1,7 @@
-//! A whole cluster in one thread, on a virtual clock: every run follows from one seed.
-//!
-//! The core that the sidecar is made of runs here unchanged; what its shell does with sockets,
-//! threads and DNS is done by an event heap. A step of the simulator is what the shell does in
-//! one region under the store's lock, so each interleaving that the threads can come to is one
-//! that can be scheduled here.
+//! A whole cluster in one thread, on a virtual clock. Every run follows from one seed.
+//! The sidecar's core runs here unchanged; an event heap stands in for the shell's sockets, threads
+//! and DNS. A step of the simulator is what the shell does in one region under the store's lock, so
+//! every interleaving that the threads can produce can be scheduled here.
 
 #![allow(dead_code, reason = "the tests and the example each use a part")]
 
@@ -38,30 +36,30 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::hash::Hasher;
 use std::rc::Rc;
 
-/// Unix time at which the simulated world begins, in milliseconds.
+/// The Unix time at which a simulation begins, in milliseconds.
 pub const BEGIN_MS: u64 = 1_750_000_000_000;
 
-/// As in the shell: how long a call to an address where nobody is takes to fail.
+/// The shell's timeout for connecting to an address where nothing runs.
 pub const CONNECT_TIMEOUT_US: u64 = 500_000;
 
-/// Calls that cannot come about: from one set of nodes to another.
+/// Connections that cannot be established: from one set of nodes to another.
 #[derive(Debug)]
 struct Partition {
     from: Vec<bool>,
     to: Vec<bool>,
 }
 
-/// The cluster and its world.
+/// A cluster and everything around it.
 pub struct Simulator {
-    /// What it was made from; may be changed while it runs.
+    /// May be changed during the run.
     pub settings: Settings,
     /// By address.
     pub nodes: Vec<Node>,
     /// What happened so far.
     pub counters: Counters,
-    /// What should have come of all writes.
+    /// What the stores must hold after all writes.
     pub oracle: Oracle,
-    /// When each of those who know of the watched write has learned of it.
+    /// When each node that has the watched write learned of it.
     pub learned_at_us: Vec<u64>,
     rng: fastrand::Rng,
     now_us: u64,
@@ -80,8 +78,8 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// A cluster that has just started: all are listed, and each sees the list at some time
-    /// within the first interval.
+    /// A cluster that has just started: DNS lists all nodes, and each looks them up at a random
+    /// time within the first interval.
     pub fn new(settings: Settings) -> Self {
         let mut simulator = Self {
             nodes: Vec::with_capacity(settings.nodes),
@@ -116,23 +114,23 @@ impl Simulator {
         simulator
     }
 
-    /// Virtual time since the beginning.
+    /// The virtual time since the beginning.
     pub fn now_us(&self) -> u64 {
         self.now_us
     }
 
-    /// A hash of all that has happened: equal runs have equal ones.
+    /// A hash of everything that has happened: equal runs have equal traces.
     pub fn trace(&self) -> u64 {
         self.trace.finish()
     }
 
-    /// Lets so much time pass.
+    /// Runs for this long.
     pub fn run_for(&mut self, us: u64) {
         let end_us = self.now_us + us;
         self.run_while(end_us, |_| true);
     }
 
-    /// Lets time pass until `goes_on` says no, after an event, or the time is `end_us`.
+    /// Runs until `goes_on` returns false after an event, or until `end_us`.
     pub fn run_while(&mut self, end_us: u64, goes_on: impl Fn(&Self) -> bool) {
         while self.heap.peek().is_some_and(|next| next.at_us <= end_us) {
             if !goes_on(self) {
@@ -142,13 +140,13 @@ impl Simulator {
             self.now_us = at_us;
             self.trace.write_u64(at_us);
             self.trace.write_u64(sequence);
-            self.happen(event);
+            self.dispatch(event);
         }
         self.now_us = end_us;
     }
 
-    /// Lets time pass until all live stores are equal, looking ten times a second; whether they
-    /// came to be so in time.
+    /// Runs until all live stores are equal, which is checked ten times a second. Returns whether
+    /// they became equal in time.
     pub fn run_until_equal(&mut self, within_us: u64) -> bool {
         let end_us = self.now_us + within_us;
         while !self.is_equal() {
@@ -160,7 +158,7 @@ impl Simulator {
         true
     }
 
-    /// Whether all live stores have one digest.
+    /// Whether all live stores have the same digest.
     pub fn is_equal(&self) -> bool {
         let mut roots = self.live().map(|node| self.nodes[node].store.root());
         let first = roots.next();
@@ -172,7 +170,7 @@ impl Simulator {
         (0..self.nodes.len()).filter(|&node| self.nodes[node].is_up)
     }
 
-    fn happen(&mut self, event: Event) {
+    fn dispatch(&mut self, event: Event) {
         self.trace_event(&event);
         match event {
             Event::Wake { node, wait } => {
@@ -188,7 +186,7 @@ impl Simulator {
             Event::Broken { id, side } => self.broken(id, side),
             Event::Start { node } => self.start(node),
             Event::Write => self.write_somewhere(),
-            Event::Fault => self.inject(),
+            Event::Fault => self.inject_fault(),
         }
     }
 
@@ -219,7 +217,7 @@ impl Simulator {
         self.heap.push(Scheduled { at_us, sequence: self.sequence, event });
     }
 
-    /// How long the next packet is on its way.
+    /// How long the next packet takes.
     fn leg_us(&mut self) -> u64 {
         let mean_us = self.settings.leg_us;
         self.rng.u64(mean_us / 2..=mean_us * 3 / 2)
@@ -236,7 +234,7 @@ impl Simulator {
             .any(|partition| holds(&partition.from, from) && holds(&partition.to, to))
     }
 
-    /// Adds a node at the next address, for the initiator to have it look up its peers.
+    /// Adds a node at the next address. Its first look-up is left to whoever adds it.
     fn add_node(&mut self) -> usize {
         let address = self.nodes.len();
         let node = Node::new(address as u32, &self.settings, &mut self.rng, self.now_us);

@@ -1,4 +1,4 @@
-//! One node: the core's store and scheduler, and what the shell's gossip thread does with them.
+//! A node: the core's store and scheduler, and what the shell's gossip thread does with them.
 
 use super::{BEGIN_MS, Event, Settings, Simulator};
 use fastrand::Rng;
@@ -7,41 +7,41 @@ use gossip_sidecar::{
 };
 use std::collections::{BTreeMap, VecDeque};
 
-/// A node's wall clock: no two need to agree.
+/// A node's wall clock, which need not agree with any other.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wall {
-    /// How far it is ahead of the world's time.
+    /// How far it is ahead of the simulated time.
     pub ahead_ms: i64,
-    /// What it shows while it stands still.
+    /// What it shows while it is stopped.
     pub frozen_ms: Option<u64>,
 }
 
 impl Wall {
-    /// What it shows, in Unix milliseconds.
+    /// The Unix time that it shows, in milliseconds.
     pub fn ms(&self, now_us: u64) -> u64 {
         self.frozen_ms.unwrap_or((BEGIN_MS + now_us / 1000).saturating_add_signed(self.ahead_ms))
     }
 }
 
-/// What a node's gossip thread is told by the other threads.
+/// What the other threads report to a node's gossip thread.
 #[derive(Debug)]
-pub(super) enum Told {
-    /// There was a write here.
+pub(super) enum Notice {
+    /// There was a local write.
     Wrote,
-    /// An exchange has brought news, or a part of a relay tree, or both.
+    /// An exchange has brought news, a subtree of a relay tree, or both.
     Learned { is_news: bool, subtree: Option<Subtree> },
-    /// The latest addresses.
+    /// The latest addresses from DNS.
     Peers(Vec<u32>),
-    /// The address at which an initiator has reached it.
+    /// The address at which an initiator has reached this node.
     AdvertiseAddress(u32),
 }
 
-/// What a node has of a key.
+/// What a node must have under a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Held {
     /// Of the entry.
     pub version: Version,
-    /// Whether it is no tombstone.
+    /// Whether it is a value and not a tombstone.
     pub is_value: bool,
 }
 
@@ -49,7 +49,7 @@ pub struct Held {
 pub struct Node {
     /// Whether the process runs.
     pub is_up: bool,
-    /// Counts the starts at this address.
+    /// The number of restarts at this address.
     pub incarnation: u32,
     /// The map.
     pub store: Store,
@@ -57,39 +57,38 @@ pub struct Node {
     pub wall: Wall,
     /// Whether its look-ups fail.
     pub look_ups_fail: bool,
-    /// Calls it has made since it started.
+    /// Exchanges that it has initiated since it started.
     pub calls: u64,
-    /// What it should hold, by what was written and merged here: kept apart from the store, to
-    /// check that.
+    /// What the store must hold after all that was written and merged here.
     pub held: BTreeMap<String, Held>,
     pub(super) scheduler: Scheduler<u32>,
     pub(super) started_us: u64,
-    /// When it last met a peer, by its own clock.
+    /// When its last complete exchange began, by its own clock.
     pub(super) last_exchange_ms: Option<u64>,
-    /// Since when it has known all that its cluster had, by the clock that said so.
+    /// The time since which it has had everything that its cluster had.
     pub(super) complete_since_ms: u64,
-    /// What the gossip thread has still to be told.
-    pub(super) inbox: VecDeque<Told>,
-    /// Whether the inbox holds word of a write.
+    /// Notices that the gossip thread has not handled yet.
+    pub(super) inbox: VecDeque<Notice>,
+    /// Whether the inbox contains a notice of a write.
     pub(super) wrote: bool,
-    /// The call under way: there is one at a time.
+    /// The exchange that it has initiated: there is one at a time.
     pub(super) calling: Option<u64>,
-    /// Exchanges being answered.
+    /// The number of exchanges in which it is the responder.
     pub(super) answering: usize,
-    /// Counts the waits of the gossip thread, so that the end of a former one wakes nobody.
+    /// The number of the gossip thread's current wait: the end of an earlier one must not wake it.
     pub(super) wait: u64,
-    /// The state of the list of addresses that it saw last; 0 for none yet.
+    /// The state of DNS that it saw last; 0 before its first look-up.
     pub(super) seen_listing: u64,
     pub(super) has_advertise_address: bool,
 }
 
-/// The second order of the addresses: any that all nodes share, and that is not the first.
+/// The order of the second relay tree: any that all nodes share and that differs from the first.
 fn shuffled(address: &u32) -> u64 {
     u64::from(*address).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 impl Node {
-    /// A process that starts at an address, with nothing.
+    /// A process that starts with an empty store.
     pub(super) fn new(address: u32, settings: &Settings, rng: &mut Rng, now_us: u64) -> Self {
         let limits =
             Limits { max_store_bytes: 1 << 30, tombstone_ttl_ms: settings.tombstone_ttl_ms };
@@ -120,47 +119,48 @@ impl Node {
         }
     }
 
-    /// Milliseconds of the clock that the scheduler runs by.
+    /// The scheduler's time: milliseconds since the node started.
     fn now_ms(&self, now_us: u64) -> u64 {
         (now_us - self.started_us) / 1000
     }
 
-    fn take_note(&mut self, told: Told, now_us: u64) {
+    fn handle_notice(&mut self, notice: Notice, now_us: u64) {
         let now_ms = self.now_ms(now_us);
-        match told {
-            Told::Wrote => {
+        match notice {
+            Notice::Wrote => {
                 self.wrote = false;
                 self.scheduler.wrote(now_ms);
             }
-            Told::Learned { is_news, subtree } => {
+            Notice::Learned { is_news, subtree } => {
                 if is_news {
                     self.scheduler.learned(subtree, now_ms);
                 } else {
                     subtree.into_iter().for_each(|subtree| self.scheduler.take_over(subtree));
                 }
             }
-            Told::Peers(peers) => self.scheduler.set_peers(peers, now_ms),
-            Told::AdvertiseAddress(own) => self.scheduler.set_advertise_address(own),
+            Notice::Peers(peers) => self.scheduler.set_peers(peers, now_ms),
+            Notice::AdvertiseAddress(own) => self.scheduler.set_advertise_address(own),
         }
     }
 }
 
 impl Simulator {
-    /// Puts a word into a node's inbox, and wakes its gossip thread unless that makes a call.
-    pub(super) fn tell(&mut self, node: usize, told: Told) {
-        self.nodes[node].inbox.push_back(told);
+    /// Puts a notice into a node's inbox, and wakes its gossip thread unless that is busy with an
+    /// exchange.
+    pub(super) fn notify(&mut self, node: usize, notice: Notice) {
+        self.nodes[node].inbox.push_back(notice);
         if self.nodes[node].calling.is_none() {
             self.run_gossip(node);
         }
     }
 
-    /// What the gossip thread does between two waits.
+    /// One run of the gossip thread, from one wait to the next.
     pub(super) fn run_gossip(&mut self, node: usize) {
         let now_us = self.now_us;
         loop {
             let it = &mut self.nodes[node];
-            if let Some(told) = it.inbox.pop_front() {
-                it.take_note(told, now_us);
+            if let Some(notice) = it.inbox.pop_front() {
+                it.handle_notice(notice, now_us);
             }
             let purged = it.store.purge_expired(it.wall.ms(now_us));
             if purged > 0 {
@@ -173,7 +173,7 @@ impl Simulator {
                 Action::Exchange { peer, subtree } => return self.call(node, peer, subtree),
                 Action::WaitUntil(_) if !it.inbox.is_empty() => {}
                 Action::WaitUntil(ms) => {
-                    assert!(ms > now_ms, "node {node} waits for a time that has been: it spins");
+                    assert!(ms > now_ms, "node {node} waits for a time in the past: a busy loop");
                     let (wait, at_us) = (it.wait, it.started_us + ms * 1000);
                     return self.schedule(at_us - now_us, Event::Wake { node, wait });
                 }
@@ -181,7 +181,7 @@ impl Simulator {
         }
     }
 
-    /// The call that a node was making has ended.
+    /// The exchange that a node initiated has ended.
     pub(super) fn ended(&mut self, node: usize, peer: u32, ended: Outcome) {
         let now_us = self.now_us;
         let it = &mut self.nodes[node];
@@ -191,7 +191,7 @@ impl Simulator {
         self.run_gossip(node);
     }
 
-    /// What a node says of itself.
+    /// What a node tells its peers about itself.
     pub(super) fn identity(&self, node: usize) -> Identity {
         let it = &self.nodes[node];
         let wall_ms = it.wall.ms(self.now_us);
@@ -204,12 +204,12 @@ impl Simulator {
         }
     }
 
-    /// An exchange has run to its end on this side. Word of news is left in the inbox.
+    /// Records an exchange that has ended on this side; a notice of its news goes to the inbox.
     pub(super) fn record_exchange(&mut self, node: usize, summary: &Summary) {
         let it = &mut self.nodes[node];
         if self.settings.eager && (summary.taken > 0 || summary.subtree.is_some()) {
             let is_news = summary.taken > 0;
-            it.inbox.push_back(Told::Learned { is_news, subtree: summary.subtree });
+            it.inbox.push_back(Notice::Learned { is_news, subtree: summary.subtree });
         }
         if summary.complete {
             it.last_exchange_ms = Some(summary.began_ms.max(1));

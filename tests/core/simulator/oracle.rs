@@ -1,25 +1,25 @@
-//! What must come of it all, kept by a dumb alternative: every write, and the highest version of
-//! each key that each living node ever had.
+//! What the stores must hold, computed the simplest way: from every write, and from the greatest
+//! version of each key that each live node ever had.
 
 use super::node::Held;
 use super::{BEGIN_MS, Simulator};
 use gossip_sidecar::{Entry, MAX_PURGED_AT_ONCE, Record, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A clock that is off by more is mad: nobody means a value to expire at such a time.
-const SANE_MS: u64 = 12 * 3_600_000;
+/// A clock that is off by more is absurd: no value is meant to expire at such a time.
+const PLAUSIBLE_MS: u64 = 12 * 3_600_000;
 
-/// What was written to a key, by version, as all nodes should have it.
+/// The entries written to a key, by version.
 type Versions = BTreeMap<Version, Entry>;
 
 /// Every write that was acknowledged.
 #[derive(Default)]
 pub struct Oracle {
     written: BTreeMap<String, Versions>,
-    /// What a node has made a tombstone of, rightly by its own clocks. Who had not heard of it
-    /// takes the tombstone, be it early by its own.
+    /// Values that a node has turned into tombstones, correctly by its clock. Other nodes take over
+    /// such a tombstone even if it is early by theirs.
     expired: BTreeSet<(String, Version)>,
-    /// The tombstones that a node has purged, rightly by its own clocks.
+    /// Tombstones that a node has purged, correctly by its clock.
     purged: BTreeSet<(String, Version)>,
 }
 
@@ -36,21 +36,21 @@ impl Oracle {
             None => Entry::tombstone(version),
         };
         let twin = self.written.entry(key.to_owned()).or_default().insert(version, entry);
-        assert!(twin.is_none(), "two writes of {key} carry the version {version}");
+        assert!(twin.is_none(), "two writes of {key} have the version {version}");
     }
 
-    /// Nothing travels but what somebody wrote, or its tombstone once it has expired for somebody.
+    /// Asserts that a record is what was written or, if it has expired on any node, its tombstone.
     pub(super) fn check_record(&self, record: &Record) {
         self.check_entry(&record.key, Some(&record.entry), "on its way");
     }
 
-    fn check_entry(&self, key: &str, entry: Option<&Entry>, place: impl std::fmt::Display) {
-        let entry = entry.unwrap_or_else(|| panic!("{place}, {key}: nothing is there"));
+    fn check_entry(&self, key: &str, entry: Option<&Entry>, location: impl std::fmt::Display) {
+        let entry = entry.unwrap_or_else(|| panic!("{location}, {key}: there is no entry"));
         let written = self.written(key, entry.version);
         let has_expired = || self.expired.contains(&(key.to_owned(), entry.version));
         assert!(
             written == Some(entry) || (written.is_some() && entry.is_tombstone() && has_expired()),
-            "{place}, {key}: {entry:?} is there, {written:?} was written"
+            "{location}, {key}: found {entry:?}, {written:?} was written"
         );
     }
 
@@ -58,20 +58,20 @@ impl Oracle {
         self.written.get(key)?.get(&version)
     }
 
-    /// The latest value that anybody wrote, whoever knows of it.
+    /// The latest value written on any node.
     pub fn latest(&self, key: &str) -> Option<&[u8]> {
         self.written.get(key)?.last_key_value()?.1.value()
     }
 
-    /// Whether this was written by a clock so mad that it never expires in this world.
-    fn is_mad(&self, key: &str, version: Version, world_ms: u64) -> bool {
+    /// Whether the writer's clock was so absurd that the value does not expire within a simulation.
+    fn is_absurd(&self, key: &str, version: Version, world_ms: u64) -> bool {
         let expires_ms = self.written(key, version).and_then(Entry::expires_ms);
-        expires_ms.is_some_and(|expires_ms| expires_ms > world_ms + SANE_MS)
+        expires_ms.is_some_and(|expires_ms| expires_ms > world_ms + PLAUSIBLE_MS)
     }
 }
 
 impl Simulator {
-    /// The highest version of each key that any living node has and has not purged.
+    /// The greatest version of each key that any live node has and has not purged.
     pub fn expected(&self) -> BTreeMap<String, Version> {
         let mut expected = BTreeMap::new();
         for node in self.live() {
@@ -83,8 +83,8 @@ impl Simulator {
         expected
     }
 
-    /// Each living store has exactly what was written and merged there, except that what has
-    /// expired is a tombstone: nothing is invented, and nothing goes back.
+    /// Asserts that each live store has exactly what was written and merged there, with tombstones
+    /// for what has expired: nothing is invented, and no version goes back.
     pub fn check_stores(&self) {
         for node in self.live() {
             let held = self.nodes[node].held.iter();
@@ -92,15 +92,15 @@ impl Simulator {
         }
     }
 
-    /// Each living store has exactly this.
+    /// Asserts that each live store has exactly this.
     pub fn check_all_hold(&self, expected: &BTreeMap<String, Version>) {
         for node in self.live() {
             self.check_store(node, expected);
         }
     }
 
-    /// All agree, and nothing of what they had `before` is lost but tombstones that a node has
-    /// purged: those, it may be, to an older version.
+    /// Asserts that all nodes agree and that nothing is lost of what they had `before`, except
+    /// tombstones that a node has purged: an older version may have replaced these.
     pub fn check_kept(&self, before: &BTreeMap<String, Version>) {
         let after = self.expected();
         self.check_all_hold(&after);
@@ -123,17 +123,21 @@ impl Simulator {
             let value = value.flatten();
             let held = Held { version, is_value: value.is_some() };
             assert_eq!(self.nodes[node].held.get(key), Some(&held), "node {node}, {key}");
-            // Be it purged or not: nobody is given it any more.
+            // An expired value is not returned, whether or not it is a tombstone already.
             let expires_ms = entry.and_then(Entry::expires_ms);
             let is_over = expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms);
             assert_eq!(store.get(key, wall_ms), value.filter(|_| !is_over), "node {node}, {key}");
             values += usize::from(value.is_some());
         }
         let count = store.root().count;
-        assert_eq!((count, store.live()), (expected.len(), values), "node {node} has other keys");
+        assert_eq!(
+            (count, store.live()),
+            (expected.len(), values),
+            "node {node} has keys that it must not have"
+        );
     }
 
-    /// A record was fresher: the store must have it, or, if it has expired, its tombstone.
+    /// Asserts that the store has taken a newer record or, if that has expired, its tombstone.
     pub(super) fn check_taken(&mut self, node: usize, record: &Record) {
         let Record { key, entry } = record;
         let store = &self.nodes[node].store;
@@ -147,8 +151,8 @@ impl Simulator {
         }
     }
 
-    /// After something was purged: only values past their time became tombstones, and only
-    /// tombstones past theirs were purged.
+    /// Asserts, after a purge, that only expired values became tombstones and only expired
+    /// tombstones were purged.
     pub(super) fn check_purged(&mut self, node: usize, purged: usize) {
         let now_ms = self.nodes[node].store.now_ms(self.wall_ms(node));
         let it = &mut self.nodes[node];
@@ -162,7 +166,7 @@ impl Simulator {
             let was_value = std::mem::replace(&mut held.is_value, is_value);
             assert!(
                 !(is_value && is_over) || purged == MAX_PURGED_AT_ONCE,
-                "node {node}, {key} {version}: not purged in its time"
+                "node {node}, {key} {version}: expired and was not purged"
             );
             if was_value && !is_value {
                 assert!(is_over, "node {node}, {key} {version}: expired before its time");
@@ -179,27 +183,27 @@ impl Simulator {
         });
     }
 
-    /// After entries were purged for good reason.
+    /// Takes note of entries that the isolation rule has purged.
     pub(super) fn drop_held(&mut self, node: usize) {
         let node = &mut self.nodes[node];
         node.held.retain(|key, _| node.store.entry(key).is_some());
     }
 
-    /// Sets all clocks so far ahead that all is over that is to expire in this world.
+    /// Sets all clocks so far ahead that every TTL is over.
     pub fn expire_all(&mut self) {
         let world_ms = BEGIN_MS + self.now_us / 1000;
         let entries = self.oracle.written.values().flat_map(BTreeMap::values);
-        let is_sane = |ms: &u64| ms.abs_diff(world_ms) <= SANE_MS;
-        let last_ms = entries.filter_map(Entry::expires_ms).filter(is_sane).max();
-        let walls = self.live().map(|node| self.wall_ms(node)).filter(is_sane);
+        let is_plausible = |ms: &u64| ms.abs_diff(world_ms) <= PLAUSIBLE_MS;
+        let last_ms = entries.filter_map(Entry::expires_ms).filter(is_plausible).max();
+        let walls = self.live().map(|node| self.wall_ms(node)).filter(is_plausible);
         let (Some(last_ms), Some(slowest_ms)) = (last_ms, walls.min()) else { return };
         let by_ms = (last_ms + 1).saturating_sub(slowest_ms) as i64;
         self.nodes.iter_mut().for_each(|node| node.wall.ahead_ms += by_ms);
     }
 
-    /// The keys that not all living nodes show alike, or whose time is up and which have a value
-    /// somewhere. Left out are values that a mad clock has written to last for years: each node may
-    /// have those or, if its clocks have ever been that mad, their tombstones.
+    /// The keys on which the live nodes differ, and those that have expired and still have a value
+    /// somewhere. Values that an absurd clock wrote to last for years are left out: each node may
+    /// have either the value or, if its own clock was ever that absurd, the tombstone.
     pub fn unsettled(&self) -> BTreeSet<&str> {
         let world_ms = BEGIN_MS + self.now_us / 1000;
         let first = self.live().next().map(|node| &self.nodes[node].held);
@@ -210,8 +214,8 @@ impl Simulator {
                 let entry = it.store.entry(key);
                 let has_expired = held.is_value && entry.is_some_and(|e| e.expires_ms().is_some());
                 let differs = first.and_then(|first| first.get(key)) != Some(held);
-                let is_mad = || self.oracle.is_mad(key, held.version, world_ms);
-                if (has_expired || differs) && !is_mad() {
+                let is_absurd = || self.oracle.is_absurd(key, held.version, world_ms);
+                if (has_expired || differs) && !is_absurd() {
                     unsettled.insert(&**key);
                 }
             }

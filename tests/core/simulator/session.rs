@@ -1,22 +1,21 @@
-//! A call and its exchange: turns of real bytes, and all that can happen to them.
+//! An exchange over a simulated connection: turns of real bytes, and what can happen to them.
 
-use super::node::Told;
+use super::node::Notice;
 use super::{CONNECT_TIMEOUT_US, Event, Simulator};
 use gossip_sidecar::{Exchange, Message, Next, Outcome, Refusal, Subtree};
 
-/// As in the shell: exchanges answered at a time.
+/// The shell's limit of exchanges in which a node responds at a time.
 const MAX_ANSWERS_AT_A_TIME: usize = 8;
 
-/// As in the shell: how long a side waits for the other's first word.
+/// The shell's timeout for a peer's first byte.
 const FIRST_WORD_TIMEOUT_US: u64 = 1_000_000;
 
-/// As in the shell: how long it waits for any later one.
+/// The shell's timeout for each later byte.
 const BYTE_TIMEOUT_US: u64 = 5_000_000;
 
-/// An exchange that is to break does so at one of these: while connecting, or in a turn.
+/// The points at which an exchange may break: while connecting, and in each of its turns.
 const BREAKING_POINTS: u32 = 5;
 
-/// The two sides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Side {
     Initiator = 0,
@@ -35,18 +34,18 @@ impl Side {
 struct Party {
     node: usize,
     incarnation: u32,
-    /// `None` before the connection stands and after this side is through.
+    /// `None` before the connection is established and after this side has ended.
     exchange: Option<Exchange>,
     has_heard: bool,
 }
 
-/// One call, and what came of it so far.
+/// One connection and its exchange.
 pub(super) struct Session {
     parties: [Party; 2],
     subtree: Option<Subtree>,
-    /// How many turns from now it breaks, if it is to.
+    /// How many turns from now it breaks, if it does.
     breaks_in: Option<u32>,
-    /// Whether it then breaks without a word.
+    /// Whether it breaks without a reset, so that both sides have to time out.
     silently: bool,
 }
 
@@ -65,7 +64,7 @@ impl Session {
 }
 
 impl Simulator {
-    /// A node calls a peer.
+    /// A node connects to a peer.
     pub(super) fn call(&mut self, node: usize, peer: u32, subtree: Option<Subtree>) {
         self.counters.calls += 1;
         self.last_session += 1;
@@ -131,11 +130,11 @@ impl Simulator {
         }
     }
 
-    /// Writes a side's turn and sends it.
+    /// Writes and sends the turn of a side.
     fn speak(&mut self, id: u64, side: Side) {
         let Some((node, mut exchange)) = self.take_exchange(id, side) else { return };
         let turn = loop {
-            self.may_write(node);
+            self.maybe_write(node);
             let purged = exchange.summary().purged;
             let turn = exchange.reply(&mut self.nodes[node].store);
             self.note_purged(node, exchange.summary().purged - purged);
@@ -150,7 +149,7 @@ impl Simulator {
             self.record_exchange(node, &summary);
             if !self.nodes[node].has_advertise_address {
                 self.nodes[node].has_advertise_address = true;
-                self.nodes[node].inbox.push_back(Told::AdvertiseAddress(node as u32));
+                self.nodes[node].inbox.push_back(Notice::AdvertiseAddress(node as u32));
             }
             if self.nodes[node].calling.is_none() && !self.nodes[node].inbox.is_empty() {
                 self.run_gossip(node);
@@ -161,7 +160,7 @@ impl Simulator {
         }
     }
 
-    /// Puts bytes on their way, or on as much of it as they get.
+    /// Sends bytes, of which some are lost if the exchange breaks here.
     fn send(&mut self, id: u64, from: Side, mut bytes: Vec<u8>) {
         self.counters.bytes += bytes.len() as u64;
         let to = from.other();
@@ -173,7 +172,7 @@ impl Simulator {
         let [initiator, responder] = session.parties.each_ref().map(|party| party.node);
         if self.is_blocked(initiator, responder) {
             self.counters.broken_by_partition += 1;
-            return self.wait_in_vain(id);
+            return self.time_out(id);
         }
         if breaks {
             let through = self.rng.usize(..bytes.len());
@@ -190,14 +189,14 @@ impl Simulator {
         let is_reset = breaks && !silently;
         self.schedule(after_us, Event::Arrive { id, to, bytes, is_reset });
         if breaks && silently {
-            self.wait_in_vain(id);
+            self.time_out(id);
         } else if breaks {
             self.schedule(after_us, Event::Broken { id, side: from });
         }
     }
 
-    /// Neither side hears of the other again.
-    fn wait_in_vain(&mut self, id: u64) {
+    /// Neither side receives anything any more, so that both time out.
+    fn time_out(&mut self, id: u64) {
         for side in [Side::Initiator, Side::Responder] {
             let Some(session) = self.sessions.get_mut(&id) else { return };
             let has_heard = session.party(side).has_heard;
@@ -215,7 +214,7 @@ impl Simulator {
         loop {
             let message = match Message::read(&mut input) {
                 Ok(message) => message,
-                // What is left of a turn ends here; the other side's silence is noticed later.
+                // The turn is truncated here; the side times out later.
                 Err(_) if breaks && !is_reset => return self.put_exchange(id, side, exchange),
                 Err(_) if is_reset => {
                     self.put_exchange(id, side, exchange);
@@ -223,12 +222,12 @@ impl Simulator {
                 }
                 Err(error) => panic!("a whole turn cannot be read: {error:?}\n{input:?}"),
             };
-            self.may_write(node);
+            self.maybe_write(node);
             let heard_refusal = matches!(message, Message::Refuse(_));
             match self.receive(node, &mut exchange, message) {
                 Ok(Next::Listen) => {}
                 Ok(Next::Speak) => {
-                    assert!(input.is_empty(), "a turn goes on behind its end");
+                    assert!(input.is_empty(), "bytes follow the end of a turn");
                     self.put_exchange(id, side, exchange);
                     return self.speak(id, side);
                 }
@@ -270,7 +269,7 @@ impl Simulator {
         }
     }
 
-    /// One message, taken in under the lock; records are held against what was written.
+    /// Receives one message, as under the store's lock, and checks records against the oracle.
     fn receive(
         &mut self,
         node: usize,
@@ -308,8 +307,8 @@ impl Simulator {
         next
     }
 
-    /// A local write may fall between any two steps.
-    fn may_write(&mut self, node: usize) {
+    /// Lets an application write between any two steps, by chance.
+    fn maybe_write(&mut self, node: usize) {
         if self.writing && self.chance(self.settings.write_between_steps) {
             self.counters.writes_between_steps += 1;
             self.write_at(node);
@@ -323,16 +322,16 @@ impl Simulator {
         }
     }
 
-    /// One side sees that it has failed.
+    /// One side notices that the exchange has failed.
     pub(super) fn broken(&mut self, id: u64, side: Side) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let peer = session.parties[1].node as u32;
         let Party { node, incarnation, ref exchange, .. } = session.parties[side as usize];
-        let is_through = match side {
+        let is_over = match side {
             Side::Initiator => self.nodes[node].calling != Some(id),
             Side::Responder => exchange.is_none(),
         };
-        if is_through || !self.nodes[node].is_up || self.nodes[node].incarnation != incarnation {
+        if is_over || !self.nodes[node].is_up || self.nodes[node].incarnation != incarnation {
             return;
         }
         self.close(id, side);
@@ -341,21 +340,21 @@ impl Simulator {
         }
     }
 
-    /// A side is through. The exchange is purged once both are.
+    /// Ends the exchange for one side; the session is dropped once both have ended.
     fn close(&mut self, id: u64, side: Side) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let party = session.party(side);
         party.exchange = None;
         let node = party.node;
-        let other_is_through = session.party(side.other()).exchange.is_none();
+        let other_is_over = session.party(side.other()).exchange.is_none();
         match side {
             Side::Initiator => self.nodes[node].calling = None,
             Side::Responder => self.nodes[node].answering -= 1,
         }
-        // Its last turn may be on its way to an initiator that is not through.
-        if side == Side::Initiator && other_is_through {
+        // The responder's last turn may still be in flight.
+        if side == Side::Initiator && other_is_over {
             self.sessions.remove(&id);
-        } else if side == Side::Responder && other_is_through {
+        } else if side == Side::Responder && other_is_over {
             let initiator = self.sessions[&id].parties[0].node;
             if self.nodes[initiator].calling != Some(id) {
                 self.sessions.remove(&id);
@@ -363,7 +362,7 @@ impl Simulator {
         }
     }
 
-    /// A node is gone: those who talk to it notice a little later.
+    /// Ends all exchanges of a node that dies; its peers notice a little later.
     pub(super) fn hang_up(&mut self, node: usize) {
         let ids: Vec<(u64, Side)> = self
             .sessions
@@ -379,7 +378,7 @@ impl Simulator {
         }
     }
 
-    /// The exchange, if this side is alive and not through.
+    /// Takes out the exchange of a side, if its node is alive and the side has not ended.
     fn take_exchange(&mut self, id: u64, side: Side) -> Option<(usize, Exchange)> {
         let party = self.sessions.get_mut(&id)?.party(side);
         let node = party.node;
@@ -389,7 +388,7 @@ impl Simulator {
     }
 
     fn put_exchange(&mut self, id: u64, side: Side, exchange: Exchange) {
-        let session = self.sessions.get_mut(&id).expect("a side of it is not through");
+        let session = self.sessions.get_mut(&id).expect("one of its sides has not ended");
         session.party(side).exchange = Some(exchange);
     }
 }

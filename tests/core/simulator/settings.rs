@@ -1,40 +1,40 @@
-//! What a run follows from.
+//! The parameters of a run.
 
 use super::Chaos;
 
-/// What a run follows from.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Everything random follows from it.
+    /// Seeds all randomness.
     pub seed: u64,
-    /// Nodes at the start; they have the addresses 0, 1, 2, …
+    /// The number of nodes at the start; they have the addresses 0, 1, 2, …
     pub nodes: usize,
     /// The timer's interval.
     pub interval_ms: u64,
-    /// Whether news is told at once, or by the timer only.
+    /// Whether news spreads at once, or by the timer only.
     pub eager: bool,
-    /// When tombstones are purged.
+    /// How long tombstones are kept.
     pub tombstone_ttl_ms: u64,
-    /// One way of a packet, on average; drawn between half and one and a half of it. Connecting
-    /// takes two, each turn one more: an idle exchange four, one that brings news six.
+    /// The mean one-way latency; each packet takes between half and one and a half times as long.
+    /// Connecting takes two packets and each turn one more, so that an idle exchange takes four and
+    /// one that brings news six.
     pub leg_us: u64,
     /// The share of exchanges that break somewhere.
     pub fail: f64,
-    /// The share of those that break without a word, so that both sides wait for their time-outs.
+    /// The share of those that break without a reset, so that both sides have to time out.
     pub silent: f64,
-    /// What a look-up brings.
+    /// Which addresses a look-up returns.
     pub view: View,
-    /// A pod that comes or goes is listed or removed so much later.
+    /// How much later DNS lists a pod that starts, or removes one that ends.
     pub dns_lag_us: u64,
-    /// Whether nodes leave their own address out by themselves, as with `MY_POD_IP`.
+    /// Whether nodes know their own address, as with `MY_POD_IP`.
     pub knows_own_address: bool,
-    /// Local writes in the whole cluster.
+    /// Local writes a second in the whole cluster.
     pub writes_a_second: f64,
     /// The share of writes that are deletions.
     pub deletes: f64,
-    /// The share of the other writes whose value expires.
+    /// The share of the other writes that have a TTL.
     pub expiring: f64,
-    /// For how long such a value is there.
+    /// The shortest and the longest TTL.
     pub ttl_ms: (u64, u64),
     /// How many different keys are written.
     pub keys: u32,
@@ -69,13 +69,13 @@ impl Default for Settings {
     }
 }
 
-/// Which part of the addresses a look-up brings.
+/// Which part of the addresses a look-up returns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum View {
     /// All of them.
     Full,
-    /// So many, drawn anew for each look-up.
+    /// This many, drawn for each look-up.
     Drawn(usize),
-    /// So many, nearly always the same ones for one node.
+    /// This many, mostly the same ones for a given node.
     Fixed(usize),
 }

@@ -1,11 +1,11 @@
-//! The applications: what is written, where, and for how long.
+//! The applications: what they write, where, and with which TTL.
 
-use super::node::{Held, Told};
+use super::node::{Held, Notice};
 use super::{Event, Simulator};
 use gossip_sidecar::{Put, Version};
 
 impl Simulator {
-    /// Starts or stops the writers.
+    /// Starts or stops the random workload.
     pub fn set_writing(&mut self, writing: bool) {
         let had_writers =
             std::mem::replace(&mut self.writing, writing && self.settings.writes_a_second > 0.0);
@@ -37,19 +37,19 @@ impl Simulator {
         self.put_for(node, &key, value.as_bytes(), ttl_ms);
     }
 
-    /// As likely between 1 and 10 ms as between 1 and 10 s, if the settings have both.
+    /// Draws a TTL on a logarithmic scale: as likely between 1 and 10 ms as between 1 and 10 s.
     fn draw_ttl_ms(&mut self) -> u64 {
         let (least, most) = self.settings.ttl_ms;
         let times = (most as f64 / least as f64).powf(self.rng.f64());
         ((least as f64 * times) as u64).clamp(least, most)
     }
 
-    /// A local write, acknowledged as soon as it is made.
+    /// A local write.
     pub fn put(&mut self, node: usize, key: &str, value: &[u8]) {
         self.put_for(node, key, value, None);
     }
 
-    /// A local write of a value that is gone after `ttl_ms`, if that is given.
+    /// A local write of a value that expires after `ttl_ms`, if given.
     pub fn put_for(&mut self, node: usize, key: &str, value: &[u8], ttl_ms: Option<u64>) {
         let wall_ms = self.wall_ms(node);
         let store = &mut self.nodes[node].store;
@@ -59,9 +59,9 @@ impl Simulator {
         let version = match store.put(key, value.into(), ttl_ms, wall_ms) {
             Put::Created(version) if !had_value => version,
             Put::Replaced(version) if had_value => version,
-            verdict => panic!("node {node}, had a value: {had_value}, was told: {verdict:?}"),
+            verdict => panic!("node {node}, had a value: {had_value}, the verdict was {verdict:?}"),
         };
-        assert!(Some(version) > before, "node {node}: a write lost against what it replaced");
+        assert!(Some(version) > before, "node {node}: the write is older than what it replaced");
         self.counters.writes += 1;
         self.counters.overwrites += u64::from(had_value);
         self.counters.expiring += u64::from(ttl_ms.is_some());
@@ -77,9 +77,9 @@ impl Simulator {
         let before = store.entry(key).map(|entry| entry.version);
         let had_value = store.get(key, wall_ms).is_some();
         let deleted = store.delete(key, wall_ms);
-        assert_eq!(deleted.is_some(), had_value, "node {node}: what has no value was deleted");
+        assert_eq!(deleted.is_some(), had_value, "node {node}: a key without a value was deleted");
         if let Some(version) = deleted {
-            assert!(Some(version) > before, "node {node}: a deletion lost against the value");
+            assert!(Some(version) > before, "node {node}: the deletion is older than the value");
             self.counters.writes += 1;
             self.counters.deletes += 1;
             self.oracle.wrote(key, version, None, None);
@@ -88,7 +88,7 @@ impl Simulator {
         }
     }
 
-    /// Writes something new, and notes from now on when each node learns of it.
+    /// Writes a new value, and records from now on when each node learns of it.
     pub fn put_and_watch(&mut self, node: usize, key: &str) {
         self.learned_at_us.clear();
         self.put(node, key, format!("news at {} µs", self.now_us).as_bytes());
@@ -97,7 +97,7 @@ impl Simulator {
         self.learned_at_us.push(self.now_us);
     }
 
-    /// A node has come to hold a version of a key.
+    /// A node now has this version of a key.
     pub(super) fn holds(&mut self, node: usize, key: &str, version: Version) {
         let it = &mut self.nodes[node];
         let is_value = it.store.entry(key).is_some_and(|entry| !entry.is_tombstone());
@@ -108,9 +108,9 @@ impl Simulator {
     }
 
     fn wrote(&mut self, node: usize) {
-        // As in the shell: one word does for all writes that come while a call is made.
+        // As in the shell, one notice stands for all writes made during an exchange.
         if self.settings.eager && !std::mem::replace(&mut self.nodes[node].wrote, true) {
-            self.tell(node, Told::Wrote);
+            self.notify(node, Notice::Wrote);
         }
     }
 }

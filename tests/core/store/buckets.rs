@@ -1,4 +1,4 @@
-//! Buckets
+//! Buckets of the trie: their digests, items and order.
 
 use super::{TTL_MS, bytes};
 use crate::support::WALL_MS;
@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 #[test]
-fn the_seed_of_the_hash_maps_shows_nowhere() {
+fn the_seed_of_the_hash_maps_has_no_visible_effect() {
     let limits = Limits { max_store_bytes: 1 << 20, tombstone_ttl_ms: TTL_MS };
     let [one, other] = [7, 8].map(|seed| {
         let mut store = Store::new(1, seed, limits);
@@ -29,7 +29,7 @@ proptest! {
     #![proptest_config(fixed_seed(400))]
 
     #[test]
-    fn digests_and_items_of_buckets_agree(records in vec((any::<u16>(), 0..9u64), 0..60)) {
+    fn the_digest_of_each_bucket_matches_its_items(records in vec((any::<u16>(), 0..9u64), 0..60)) {
         let records: Vec<Record> = records
             .iter()
             .map(|(key, ms)| value(&key.to_string(), Version::new(WALL_MS + ms, 0, 9), b"v"))

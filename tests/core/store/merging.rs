@@ -1,4 +1,4 @@
-//! Merging
+//! Merging: its laws.
 
 use super::any_record;
 use crate::support::{WALL_MS, contents, fixed_seed, freshest, store_with};
@@ -12,7 +12,7 @@ proptest! {
     #[test]
     fn merging_is_commutative_associative_and_idempotent(
         (records, shuffled) in vec(any_record(), 0..25).prop_flat_map(|records| {
-            // Each of them once in another order, and some of them more often.
+            // All records in another order, and some of them more than once.
             let again = prop::sample::subsequence(records.clone(), 0..=records.len());
             let twice = again.prop_map({
                 let records = records.clone();
@@ -30,7 +30,7 @@ proptest! {
         prop_assert_eq!(&contents(&any_order), &best);
         prop_assert_eq!(any_order.root(), forth.root());
 
-        // Two nodes that each learned a part of it, and then one all that the other came to.
+        // Two nodes learn a part each, and then one merges all that the other has.
         let (left, right) = shuffled.split_at(split.index(shuffled.len() + 1));
         let (mut left, right) = (store_with(3, left), store_with(4, right));
         for (key, entry) in contents(&right) {

@@ -1,4 +1,4 @@
-//! The map.
+//! The map: what each operation does, and that all derived state follows it.
 
 mod writes;
 
@@ -28,7 +28,7 @@ fn bytes(text: &str) -> Box<[u8]> {
     text.as_bytes().into()
 }
 
-/// All that can be seen of a store at a time.
+/// All visible state of a store.
 fn everything(store: &Store) -> (Contents, Digest, u64, usize, usize, Vec<(u64, Version)>) {
     let recent =
         store.recent_updates(WALL_MS).iter().map(|item| (item.hash, item.version)).collect();

@@ -1,7 +1,7 @@
-//! Model
+//! Random operations, on the store and on a naive model of it.
 
 use super::{TTL_MS, any_record, store_with_quota};
-use crate::support::{Contents, WALL_MS, assert_in_step, contents, fixed_seed};
+use crate::support::{Contents, WALL_MS, assert_consistent, contents, fixed_seed};
 use gossip_sidecar::{
     Clock, ENTRY_OVERHEAD_BYTES, EXPIRY_OVERHEAD_BYTES, Entry, MAX_RECENT_UPDATES, Merged, Put,
     Record, Version,
@@ -14,7 +14,7 @@ proptest! {
     #![proptest_config(fixed_seed(400))]
 
     #[test]
-    fn the_store_does_what_the_model_does(
+    fn the_store_behaves_like_the_model(
         operations in vec(any_operation(), 0..60), quota in 0..1_000u64,
     ) {
         let mut store = store_with_quota(quota);
@@ -39,19 +39,19 @@ proptest! {
                 Operation::Merge(record) => {
                     prop_assert_eq!(store.merge(record.clone(), wall_ms), model.merge(record));
                 }
-                Operation::Forget(key) => {
+                Operation::Purge(key) => {
                     let key = format!("key-{key}");
                     store.purge(&key);
                     model.entries.remove(&*key);
                 }
-                Operation::Collect => prop_assert_eq!(store.purge_expired(wall_ms), model.collect()),
+                Operation::PurgeExpired => prop_assert_eq!(store.purge_expired(wall_ms), model.purge_expired()),
                 Operation::Wait(ms) => model.wall_ms += ms,
             }
             prop_assert_eq!(&contents(&store), &model.entries);
             for key in model.entries.keys() {
                 prop_assert_eq!(store.get(key, model.wall_ms), model.get(key));
             }
-            assert_in_step(&store);
+            assert_consistent(&store);
             prop_assert!(store.recent_updates(model.wall_ms).len() <= MAX_RECENT_UPDATES);
         }
     }
@@ -62,8 +62,8 @@ enum Operation {
     Put(u8, Vec<u8>, Option<u64>),
     Delete(u8),
     Merge(Record),
-    Forget(u8),
-    Collect,
+    Purge(u8),
+    PurgeExpired,
     Wait(u64),
 }
 
@@ -73,13 +73,13 @@ fn any_operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(key, value, ttl_ms)| Operation::Put(key, value, ttl_ms)),
         3 => (0..6u8).prop_map(Operation::Delete),
         4 => any_record().prop_map(Operation::Merge),
-        1 => (0..6u8).prop_map(Operation::Forget),
-        2 => Just(Operation::Collect),
+        1 => (0..6u8).prop_map(Operation::Purge),
+        2 => Just(Operation::PurgeExpired),
         2 => prop_oneof![0..3u64, 0..2 * TTL_MS].prop_map(Operation::Wait),
     ]
 }
 
-/// A map that does everything the long way.
+/// A map that computes everything from scratch.
 struct Model {
     entries: Contents,
     clock: Clock,
@@ -120,7 +120,7 @@ impl Model {
         let current = self.entries.get(key).cloned();
         let version = current.as_ref().map(|entry| entry.version);
         let expires_ms = ttl_ms.map(|ttl_ms| self.wall_ms + ttl_ms);
-        // Its price does not depend on the version.
+        // The size of an entry does not depend on its version.
         let priced = Entry::new(Version::new(0, 0, 0), value, expires_ms);
         self.entries.insert(key.into(), priced);
         if self.bytes() > self.max_store_bytes && self.bytes() > before {
@@ -160,7 +160,7 @@ impl Model {
         Merged::Taken
     }
 
-    fn collect(&mut self) -> usize {
+    fn purge_expired(&mut self) -> usize {
         let mut purged = 0;
         for (key, entry) in self.entries.clone() {
             if !self.has_value(&entry) && entry.value().is_some() {

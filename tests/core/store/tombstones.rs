@@ -1,13 +1,13 @@
-//! Tombstones
+//! Tombstones and when they are purged.
 
 use super::{TTL_MS, bytes, everything, store_with_quota};
-use crate::support::{WALL_MS, assert_in_step, tombstone, value};
+use crate::support::{WALL_MS, assert_consistent, tombstone, value};
 use gossip_sidecar::{
     Digest, ENTRY_OVERHEAD_BYTES, EXPIRY_OVERHEAD_BYTES, MAX_PURGED_AT_ONCE, Merged, Put, Version,
 };
 
 #[test]
-fn a_tombstone_is_purged_when_its_time_is_over_and_no_sooner() {
+fn a_tombstone_is_purged_once_it_expires_and_no_sooner() {
     let mut store = store_with_quota(1 << 20);
     let _ = store.put("k", bytes("v"), None, WALL_MS);
     let _ = store.put("stays", bytes("v"), None, WALL_MS);
@@ -18,11 +18,11 @@ fn a_tombstone_is_purged_when_its_time_is_over_and_no_sooner() {
     assert_eq!((store.tombstones(), store.live()), (0, 1));
     assert!(store.entry("k").is_none());
     assert_eq!(store.get("stays", WALL_MS), Some(&b"v"[..]), "values never expire");
-    assert_in_step(&store);
+    assert_consistent(&store);
 }
 
 #[test]
-fn an_expired_tombstone_counts_only_against_a_value() {
+fn an_expired_tombstone_is_merged_only_over_a_value() {
     let version = Version::new(WALL_MS, 0, 9);
     let at = |wall_ms| {
         let mut store = store_with_quota(1 << 20);
@@ -37,24 +37,28 @@ fn an_expired_tombstone_counts_only_against_a_value() {
     let late_ms = WALL_MS + 10 * TTL_MS;
     assert_eq!(store.merge(tombstone("k", version), late_ms), Merged::Taken);
     assert_eq!(store.get("k", WALL_MS), None);
-    assert_eq!(store.merge(value("k", older, b"v"), late_ms), Merged::Known, "and it keeps it out");
+    assert_eq!(
+        store.merge(value("k", older, b"v"), late_ms),
+        Merged::Known,
+        "the tombstone blocks it"
+    );
     assert_eq!(store.purge_expired(late_ms), 1);
 }
 
 #[test]
-fn a_tombstone_that_follows_another_in_one_millisecond_is_purged() {
+fn a_tombstone_that_replaces_another_of_the_same_millisecond_is_purged() {
     let mut store = store_with_quota(1 << 20);
     for counter in [1, 2] {
         let later = tombstone("k", Version::new(WALL_MS, counter, 9));
         assert_eq!(store.merge(later, WALL_MS), Merged::Taken);
-        assert_in_step(&store);
+        assert_consistent(&store);
     }
     assert_eq!(store.purge_expired(WALL_MS + TTL_MS + 1), 1);
-    assert_in_step(&store);
+    assert_consistent(&store);
 }
 
 #[test]
-fn purging_takes_so_many_at_a_time_the_oldest_first() {
+fn each_purge_is_limited_and_takes_the_oldest_first() {
     let mut store = store_with_quota(1 << 30);
     for index in 0..MAX_PURGED_AT_ONCE as u64 + 5 {
         let version = Version::new(WALL_MS + index, 0, 9);
@@ -69,8 +73,8 @@ fn purging_takes_so_many_at_a_time_the_oldest_first() {
 }
 
 #[test]
-fn putting_and_deleting_one_key_for_ever_leaves_nothing_behind() {
-    // A debug build is ten times slower.
+fn a_million_puts_and_deletes_of_a_key_leave_nothing_behind() {
+    // A debug build is ten times as slow.
     let cycles = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
     let mut store = store_with_quota(1 << 20);
     let before = everything(&store);

@@ -1,15 +1,15 @@
-//! Writes
+//! Local writes and deletions.
 
 use super::{TTL_MS, bytes, everything, store_with_quota};
-use crate::support::{WALL_MS, assert_in_step, value};
+use crate::support::{WALL_MS, assert_consistent, value};
 use gossip_sidecar::{END_OF_TIME_MS, Entry, Merged, Put, Version};
 
 #[test]
 fn a_key_is_created_replaced_deleted_and_created_again() {
     let mut store = store_with_quota(1 << 20);
     assert_eq!(store.get("k", WALL_MS), None);
-    assert_eq!(store.delete("k", WALL_MS), None, "there is nothing to delete");
-    assert!(store.entry("k").is_none(), "and no tombstone for nothing");
+    assert_eq!(store.delete("k", WALL_MS), None, "the key is absent");
+    assert!(store.entry("k").is_none(), "an absent key gets no tombstone");
 
     let Put::Created(first) = store.put("k", bytes("a"), None, WALL_MS) else { panic!() };
     assert_eq!(store.get("k", WALL_MS), Some(&b"a"[..]));
@@ -26,12 +26,15 @@ fn a_key_is_created_replaced_deleted_and_created_again() {
     let Put::Created(fourth) = store.put("k", bytes("c"), None, WALL_MS) else { panic!() };
     assert_eq!(store.get("k", WALL_MS), Some(&b"c"[..]));
     assert_eq!((store.live(), store.tombstones()), (1, 0));
-    assert!(first < second && second < third && third < fourth, "each beats what was before");
-    assert_in_step(&store);
+    assert!(
+        first < second && second < third && third < fourth,
+        "each version beats the one before"
+    );
+    assert_consistent(&store);
 }
 
 #[test]
-fn a_write_beats_what_it_was_made_over_though_the_clock_is_behind() {
+fn a_write_beats_what_it_replaces_even_if_the_clock_is_behind() {
     let mut store = store_with_quota(1 << 20);
     let future = Version::new(WALL_MS + 100 * TTL_MS, 7, 9);
     assert_eq!(store.merge(value("k", future, b"future"), WALL_MS), Merged::Taken);
@@ -41,7 +44,7 @@ fn a_write_beats_what_it_was_made_over_though_the_clock_is_behind() {
 }
 
 #[test]
-fn nothing_beats_the_last_version_of_all() {
+fn nothing_beats_the_last_possible_version() {
     let mut store = store_with_quota(1 << 20);
     let last = Version::new(END_OF_TIME_MS - 1, u16::MAX, 9);
     assert_eq!(store.merge(value("k", last, b"last"), WALL_MS), Merged::Taken);
@@ -53,7 +56,7 @@ fn nothing_beats_the_last_version_of_all() {
 }
 
 #[test]
-fn keys_with_one_hash_code_in_k8s_gossipcar_are_independent() {
+fn keys_that_collide_in_k8s_gossipcar_are_independent() {
     let mut store = store_with_quota(1 << 20);
     let keys = ["Aa", "BB", "id-1P", "id-21", ""];
     for key in keys {
@@ -77,5 +80,5 @@ fn a_value_is_any_bytes_and_a_key_any_text() {
             assert_eq!(store.get(key, WALL_MS), Some(value));
         }
     }
-    assert_in_step(&store);
+    assert_consistent(&store);
 }

@@ -1,30 +1,30 @@
-//! Expiry.
+//! Values with a TTL.
 
-use crate::support::{ANSWER_LIMIT, Cluster, Node, assert_refused, eventually, same};
+use crate::support::{Cluster, Node, RESPONSE_LIMIT, assert_refused, eventually, same};
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_value_is_gone_on_all_nodes_when_its_time_is_up() {
+fn a_value_with_a_ttl_expires_on_all_nodes() {
     let cluster = Cluster::start(3, &[("SYNC_INTERVAL", "50ms")]);
     let [first, second, third] = &cluster.nodes[..] else { panic!("three nodes") };
     let began = Instant::now();
     assert_eq!(first.request("PUT", "/map?k=short&ttl=1500ms", b"v").status, 201);
     assert_eq!(first.request("PUT", "/map/long?ttl=1h", b"v").status, 201);
-    cluster.wait_for(ANSWER_LIMIT, "short", "v");
+    cluster.wait_for(RESPONSE_LIMIT, "short", "v");
     let get = third.client().get("/map?k=short");
     let ttl = get.header("Ttl").and_then(|ttl| ttl.strip_suffix("ms")?.parse::<u64>().ok());
     assert!(ttl.is_some_and(|ms| ms <= 1500), "{get:?}");
-    eventually(ANSWER_LIMIT, "it is gone", || same(second.get("short"), None));
+    eventually(RESPONSE_LIMIT, "it is gone", || same(second.get("short"), None));
     let took = began.elapsed();
     assert!(took >= Duration::from_millis(1400), "gone too soon: {took:?}");
     assert!(took < Duration::from_secs(4), "gone too late: {took:?}");
-    eventually(ANSWER_LIMIT, "gone everywhere", || {
+    eventually(RESPONSE_LIMIT, "gone everywhere", || {
         same((first.get("short"), third.get("short")), (None, None))
     });
-    // The digests did not change with it: nobody had to be told.
-    assert_eq!(cluster.wait_for_agreement(ANSWER_LIMIT).1, 1);
+    // Expiry changes no digest, so no exchange was needed.
+    assert_eq!(cluster.wait_for_agreement(RESPONSE_LIMIT).1, 1);
     assert_eq!(first.put("short", "again").status, 201, "it is new");
-    assert_eq!(first.client().get("/map?k=short").header("Ttl"), None, "and stays");
+    assert_eq!(first.client().get("/map?k=short").header("Ttl"), None, "and does not expire");
     for ttl in ["0s", "0", "1", "soon", "-1s", "400days", ""] {
         let target = format!("/map?k=x&ttl={ttl}");
         assert_refused(&first.request("PUT", &target, b"v"), 422);
@@ -33,10 +33,10 @@ fn a_value_is_gone_on_all_nodes_when_its_time_is_up() {
 }
 
 #[test]
-fn a_value_that_expired_is_replaced_and_deleted_as_if_it_were_not_there() {
+fn put_and_delete_treat_an_expired_value_as_absent() {
     let node = Node::alone(&[]);
     assert_eq!(node.request("PUT", "/map/a?ttl=20ms", b"v").status, 201);
-    eventually(ANSWER_LIMIT, "it is gone", || same(node.get("a"), None));
+    eventually(RESPONSE_LIMIT, "it is gone", || same(node.get("a"), None));
     assert_eq!(node.request("DELETE", "/map/a", &[]).status, 404);
     assert_eq!(node.request("PUT", "/map/a?ttl=1h", b"v").status, 201);
     assert_eq!(node.request("PUT", "/map/a?ttl=1h", b"v").status, 204);

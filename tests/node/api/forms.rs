@@ -1,9 +1,9 @@
-//! Forms.
+//! Many values in one request, as a form.
 
-use crate::support::{ANSWER_LIMIT, Client, Node, assert_refused, eventually, same};
+use crate::support::{Client, Node, RESPONSE_LIMIT, assert_refused, eventually, same};
 
 #[test]
-fn a_form_is_written_as_a_whole_or_not_at_all() {
+fn a_form_is_written_completely_or_not_at_all() {
     let node = Node::alone(&[("MAX_STORE_BYTES", "1000"), ("MAX_KEY_BYTES", "10")]);
     let mut client = node.client();
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
@@ -30,5 +30,5 @@ fn a_form_is_written_as_a_whole_or_not_at_all() {
     assert_refused(&client.request("POST", "/map", &[("Content-Type", "text/plain")], b"x=1"), 415);
     assert_eq!(node.stats()["digest"], digest, "nothing has changed");
     assert_eq!(post(&mut client, "/map?ttl=20ms", b"a=short").status, 204);
-    eventually(ANSWER_LIMIT, "it is gone", || same(node.get("a"), None));
+    eventually(RESPONSE_LIMIT, "it is gone", || same(node.get("a"), None));
 }

@@ -1,17 +1,17 @@
-//! JSON.
+//! Responses as JSON.
 
 use crate::support::Node;
 
 #[test]
-fn json_is_given_to_whoever_prefers_it() {
+fn json_is_returned_to_clients_that_prefer_it() {
     let node = Node::alone(&[]);
     node.write("a\"", "x\ny");
     node.write("b", [0xff, 0]);
     let mut client = node.client();
     let mut json = |target: &str| {
-        let answer = client.request("GET", target, &[("Accept", "application/json")], &[]);
-        assert_eq!(answer.header("Content-Type"), Some("application/json"), "{answer:?}");
-        answer.text()
+        let response = client.request("GET", target, &[("Accept", "application/json")], &[]);
+        assert_eq!(response.header("Content-Type"), Some("application/json"), "{response:?}");
+        response.text()
     };
     assert_eq!(
         json("/map?k=b&k=a%22&k=b&k=absent"),
@@ -22,13 +22,13 @@ fn json_is_given_to_whoever_prefers_it() {
     assert!(json("/stats").contains("\"keys\":2,"));
     assert!(json("/stats").contains("\"cluster\":\"default\""));
     let mut accept = |target: &str, accept: &str| {
-        let answer = client.request("GET", target, &[("Accept", accept)], &[]);
-        (answer.status, answer.header("Content-Type").unwrap_or_default().to_owned())
+        let response = client.request("GET", target, &[("Accept", accept)], &[]);
+        (response.status, response.header("Content-Type").unwrap_or_default().to_owned())
     };
     let octets = (200, "application/octet-stream".to_owned());
     assert_eq!(accept("/map?k=b", "*/*"), octets);
     assert_eq!(accept("/map?k=b", "text/html, */*;q=0.1"), octets);
-    // k8s-gossipcar never looked at it.
+    // k8s-gossipcar ignores the header.
     assert_eq!(accept("/map?k=b", "text/html"), octets);
     assert_eq!(accept("/keys", "text/html").0, 406);
     assert_eq!(accept("/peers", "text/html").0, 406);

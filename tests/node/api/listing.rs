@@ -1,6 +1,6 @@
-//! Lists.
+//! Lists of keys.
 
-use super::tag;
+use super::etag;
 use crate::support::{Node, assert_refused};
 use std::time::{Duration, Instant};
 
@@ -23,14 +23,14 @@ fn keys_are_listed_in_order_page_by_page() {
     let rest = client.get("/keys?prefix=a/&limit=2&after=a%2F2");
     assert_eq!(rest.text(), "a%2F%C3%A9%20%26%3D%25\n");
     assert_eq!(rest.header("Has-More"), Some("false"));
-    assert_eq!(tag(&rest), tag(&page), "the tag is that of the prefix");
+    assert_eq!(etag(&rest), etag(&page), "the ETag is that of the prefix");
     let none = client.get("/keys?prefix=nothing");
     assert_eq!((none.status, none.text().as_str()), (200, ""));
     for query in ["limit=0", "limit=10001", "limit=x", "x=1", "limit=1&limit=1", "k=a"] {
         assert_refused(&client.get(&format!("/keys?{query}")), 422);
     }
     assert_refused(&client.get(&format!("/keys?prefix={}", "x".repeat(2000))), 400);
-    assert_eq!(client.request("GET", "/keys", &[("If-None-Match", &tag(&all))], &[]).status, 304);
+    assert_eq!(client.request("GET", "/keys", &[("If-None-Match", &etag(&all))], &[]).status, 304);
 }
 
 #[test]
@@ -43,8 +43,8 @@ fn listing_a_million_keys_stalls_no_writer() {
     for batch in 0..KEYS / 10_000 {
         let pairs: Vec<String> =
             (0..10_000).map(|index| format!("key-{:07}=v", batch * 10_000 + index)).collect();
-        let answer = client.request("POST", "/map", &form, pairs.join("&").as_bytes());
-        assert_eq!(answer.status, 204);
+        let response = client.request("POST", "/map", &form, pairs.join("&").as_bytes());
+        assert_eq!(response.status, 204);
     }
     assert_eq!(node.count("keys"), KEYS as u64);
     let is_over = std::sync::atomic::AtomicBool::new(false);
@@ -72,8 +72,8 @@ fn listing_a_million_keys_stalls_no_writer() {
     });
     latencies.sort();
     let (median, p99) = (latencies[1_500], latencies[2_970]);
-    println!("beside {lists} lists a PUT takes {median:?}, p99 {p99:?}");
-    assert!(lists > 0, "there was a list beside them");
-    // A list takes more than 100 ms.
+    println!("during {lists} lists a PUT takes {median:?}, p99 {p99:?}");
+    assert!(lists > 0, "no list was read meanwhile");
+    // A single list takes more than 100 ms.
     assert!(p99 < Duration::from_millis(30), "{p99:?}");
 }

@@ -1,4 +1,4 @@
-//! What goes beyond k8s-gossipcar's contract.
+//! The API beyond k8s-gossipcar's contract, on one node and over gossip.
 
 mod values;
 
@@ -20,8 +20,8 @@ mod replicas;
 
 mod peers;
 
-use crate::support::Answer;
+use crate::support::Response;
 
-fn tag(answer: &Answer) -> String {
-    answer.header("ETag").unwrap_or_else(|| panic!("no ETag: {answer:?}")).to_owned()
+fn etag(response: &Response) -> String {
+    response.header("ETag").unwrap_or_else(|| panic!("no ETag: {response:?}")).to_owned()
 }

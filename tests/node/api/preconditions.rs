@@ -1,10 +1,10 @@
-//! Preconditions.
+//! Preconditions: `If-Match` and `If-None-Match`.
 
-use super::tag;
+use super::etag;
 use crate::support::{Node, assert_refused};
 
 #[test]
-fn a_write_is_carried_out_only_if_the_version_is_as_it_says() {
+fn preconditions_are_checked_against_the_current_version() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     let mut request = |method: &str, header: (&str, &str), body: &[u8]| {
@@ -15,18 +15,18 @@ fn a_write_is_carried_out_only_if_the_version_is_as_it_says() {
     let first = request("PUT", ("If-None-Match", "*"), b"mine");
     assert_eq!(first.status, 201);
     assert_refused(&request("PUT", ("If-None-Match", "*"), b"yours"), 412);
-    let second = request("PUT", ("If-Match", &tag(&first)), b"still mine");
+    let second = request("PUT", ("If-Match", &etag(&first)), b"still mine");
     assert_eq!(second.status, 204);
-    assert_refused(&request("PUT", ("If-Match", &tag(&first)), b"late"), 412);
-    assert_refused(&request("PUT", ("If-Match", &format!("W/{}", tag(&second))), b"weak"), 412);
+    assert_refused(&request("PUT", ("If-Match", &etag(&first)), b"late"), 412);
+    assert_refused(&request("PUT", ("If-Match", &format!("W/{}", etag(&second))), b"weak"), 412);
     assert_refused(&request("PUT", ("If-Match", "no quotes"), b"v"), 400);
-    assert_refused(&request("DELETE", ("If-Match", &tag(&first)), b""), 412);
+    assert_refused(&request("DELETE", ("If-Match", &etag(&first)), b""), 412);
     assert_eq!(node.read("lock"), "still mine");
-    let get = request("GET", ("If-None-Match", &tag(&second)), b"");
-    assert_eq!((get.status, tag(&get), get.body.len()), (304, tag(&second), 0));
-    assert_eq!(request("GET", ("If-None-Match", &tag(&first)), b"").status, 200);
-    assert_refused(&request("GET", ("If-Match", &tag(&first)), b""), 412);
-    assert_eq!(request("DELETE", ("If-Match", &tag(&second)), b"").status, 204);
+    let get = request("GET", ("If-None-Match", &etag(&second)), b"");
+    assert_eq!((get.status, etag(&get), get.body.len()), (304, etag(&second), 0));
+    assert_eq!(request("GET", ("If-None-Match", &etag(&first)), b"").status, 200);
+    assert_refused(&request("GET", ("If-Match", &etag(&first)), b""), 412);
+    assert_eq!(request("DELETE", ("If-Match", &etag(&second)), b"").status, 204);
     let two = node.client().request("GET", "/map?k=a&k=b", &[("If-None-Match", "*")], &[]);
     assert_refused(&two, 422);
 }

@@ -1,10 +1,10 @@
-//! One value.
+//! `/map/KEY`: one raw value.
 
-use super::tag;
+use super::etag;
 use crate::support::{Node, assert_refused};
 
 #[test]
-fn a_raw_value_is_the_body_and_nothing_else() {
+fn the_body_of_a_raw_value_is_the_value_alone() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     let value: Vec<u8> = (0..=255).collect();
@@ -12,15 +12,19 @@ fn a_raw_value_is_the_body_and_nothing_else() {
     assert_eq!(put.status, 201);
     let get = client.get("/map/a/b%20%C3%A9+");
     assert_eq!((get.status, &get.body), (200, &value));
-    assert_eq!(tag(&get), tag(&put));
+    assert_eq!(etag(&get), etag(&put));
     assert_eq!(get.header("Content-Type"), Some("application/octet-stream"));
     assert!(get.header("Last-Modified").is_some_and(|date| date.ends_with(" GMT")));
-    assert_eq!(tag(&client.get("/map?k=a/b%20%C3%A9%2B")), tag(&put), "the same by the query");
+    assert_eq!(
+        etag(&client.get("/map?k=a/b%20%C3%A9%2B")),
+        etag(&put),
+        "the same key in the query"
+    );
     let head = client.request("HEAD", "/map/a%2Fb%20%C3%A9+", &[], &[]);
     assert_eq!((head.status, head.header("Content-Length")), (200, Some("256")));
     let again = client.put("/map/a%2Fb%20%C3%A9+", b"");
     assert_eq!(again.status, 204);
-    assert!(tag(&again) > tag(&put), "versions sort as they follow each other");
+    assert!(etag(&again) > etag(&put), "later versions sort behind earlier ones");
     assert_eq!(client.get("/map/a%2Fb%20%C3%A9+").body, b"");
     assert_refused(&client.get("/map/absent"), 404);
     assert_refused(&client.get("/map/%zz"), 400);
@@ -32,7 +36,7 @@ fn a_raw_value_is_the_body_and_nothing_else() {
 }
 
 #[test]
-fn a_body_that_is_packed_or_a_part_is_refused() {
+fn compressed_and_partial_bodies_are_refused() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     let mut put =

@@ -1,27 +1,28 @@
-//! What k8s-gossipcar got wrong.
+//! Conflicting writes, which k8s-gossipcar got wrong.
 
-use super::SOON;
+use super::CONVERGENCE_LIMIT;
 use crate::support::{Cluster, eventually, map_target, next_millisecond};
 use std::sync::Barrier;
 
 #[test]
-fn two_pods_create_one_key_at_once_and_settle() {
+fn two_nodes_that_create_a_key_at_once_agree() {
     let cluster = Cluster::start(3, &[]);
-    at_once(&cluster, 2);
+    write_at_once(&cluster, 2);
 }
 
 #[test]
-fn a_converged_key_overwritten_on_all_three_at_once_settles() {
+fn three_nodes_that_overwrite_a_key_at_once_agree() {
     let cluster = Cluster::start(3, &[]);
     for round in 0..10 {
         cluster.nodes[0].write(&format!("key{round}"), "before");
     }
-    cluster.wait_for_agreement(SOON);
-    at_once(&cluster, 3);
+    cluster.wait_for_agreement(CONVERGENCE_LIMIT);
+    write_at_once(&cluster, 3);
 }
 
-/// Has some nodes write each of ten keys at once, and waits until all agree on one of the values.
-fn at_once(cluster: &Cluster, writers: usize) {
+/// Lets several nodes write each of ten keys at once, and waits until all nodes agree on one of the
+/// values.
+fn write_at_once(cluster: &Cluster, writers: usize) {
     let barrier = Barrier::new(writers);
     for round in 0..10 {
         let key = format!("key{round}");
@@ -32,12 +33,12 @@ fn at_once(cluster: &Cluster, writers: usize) {
                     let mut client = node.client();
                     barrier.wait();
                     let value = format!("of node {index}");
-                    let answer = client.put(&map_target(&[key]), value.as_bytes());
-                    assert!(answer.status < 300, "{answer:?}");
+                    let response = client.put(&map_target(&[key]), value.as_bytes());
+                    assert!(response.status < 300, "{response:?}");
                 });
             }
         });
-        eventually(SOON, "all nodes have one of the values", || {
+        eventually(CONVERGENCE_LIMIT, "all nodes have one of the values", || {
             let found: Vec<String> = cluster.nodes.iter().map(|node| node.read(&key)).collect();
             let is_one = found[0].starts_with("of node ");
             if is_one && found.iter().all(|value| *value == found[0]) {
@@ -47,15 +48,15 @@ fn at_once(cluster: &Cluster, writers: usize) {
             }
         });
     }
-    cluster.wait_for_agreement(SOON);
+    cluster.wait_for_agreement(CONVERGENCE_LIMIT);
 }
 
 #[test]
-fn n1_writes_five_times_and_the_later_write_of_n2_wins() {
-    // No exchange comes between: the next timer is an hour away, and nobody else is listed.
-    let places = Cluster::places(2);
+fn a_later_write_beats_five_earlier_ones_of_another_node() {
+    // Neither node knows the other, so that there is no exchange.
+    let addresses = Cluster::addresses(2);
     let apart = |index: usize| {
-        places.start(index, &[("SERVICE_DNS_NAME", places.list_of(&[index]).as_str())])
+        addresses.start(index, &[("SERVICE_DNS_NAME", addresses.list_of(&[index]).as_str())])
     };
     let (first, second) = (apart(0), apart(1));
     for round in 0..10 {
@@ -67,12 +68,12 @@ fn n1_writes_five_times_and_the_later_write_of_n2_wins() {
         second.write(&key, "late");
     }
     assert_eq!((first.read("key0"), second.read("key0")), ("early 4".into(), "late".into()));
-    // Then somebody comes who knows both.
-    let third = Cluster::places(1);
-    let list = format!("{}:{1},{2}:{1}", places.ips[0], places.peer_port, places.ips[1]);
+    // A third node knows both.
+    let third = Cluster::addresses(1);
+    let list = format!("{}:{1},{2}:{1}", addresses.ips[0], addresses.peer_port, addresses.ips[1]);
     let third = third.start(0, &[("SERVICE_DNS_NAME", &list), ("SYNC_INTERVAL", "50ms")]);
     let cluster = Cluster { nodes: vec![first, second, third] };
     for round in 0..10 {
-        cluster.wait_for(SOON, &format!("key{round}"), "late");
+        cluster.wait_for(CONVERGENCE_LIMIT, &format!("key{round}"), "late");
     }
 }

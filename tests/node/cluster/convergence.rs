@@ -1,20 +1,20 @@
-//! Converging.
+//! Convergence: a write reaches all nodes.
 
-use super::{LATER, SOON};
+use super::{BULK_LIMIT, CONVERGENCE_LIMIT};
 use crate::support::{Cluster, eventually, same};
 
 #[test]
 fn three_nodes_converge_on_a_key() {
     let cluster = Cluster::start(3, &[]);
-    // Who was called before it was up is left alone for a while.
-    eventually(LATER, "all have found each other", || {
+    // A node that was not up yet when another connected to it is left alone for a while.
+    eventually(BULK_LIMIT, "all have found each other", || {
         same(cluster.nodes.iter().all(|node| node.count("nOutSyncs") >= 3), true)
     });
     let mut took = Vec::new();
     for index in 0..9 {
         let (key, writer) = (format!("key{}", index / 2), &cluster.nodes[index % 3]);
         writer.write(&key, format!("value {index}"));
-        took.push(cluster.wait_for(SOON, &key, &format!("value {index}")));
+        took.push(cluster.wait_for(CONVERGENCE_LIMIT, &key, &format!("value {index}")));
     }
     took.sort();
     println!("a write was on all three nodes after {:?}, and {:?} at most", took[4], took[8]);
@@ -27,13 +27,13 @@ fn an_overwrite_on_another_node_wins() {
         for (index, node) in cluster.nodes.iter().enumerate() {
             let value = format!("{round} of node {index}");
             node.write("key", &value);
-            cluster.wait_for(SOON, "key", &value);
+            cluster.wait_for(CONVERGENCE_LIMIT, "key", &value);
         }
     }
 }
 
 #[test]
-fn values_of_any_kind_and_size_arrive_whole() {
+fn values_of_any_kind_and_size_arrive_intact() {
     let cluster = Cluster::start(3, &[]);
     let all_bytes: Vec<u8> = (0..=255).collect();
     let values = [
@@ -47,7 +47,7 @@ fn values_of_any_kind_and_size_arrive_whole() {
     for (index, (key, value)) in values.iter().enumerate() {
         cluster.nodes[index % 3].write(key, value);
     }
-    eventually(LATER, "all nodes have all values", || {
+    eventually(BULK_LIMIT, "all nodes have all values", || {
         for node in &cluster.nodes {
             for (key, value) in &values {
                 let found = node.get(key);
@@ -62,30 +62,30 @@ fn values_of_any_kind_and_size_arrive_whole() {
 }
 
 #[test]
-fn nodes_that_list_only_some_of_the_others_converge() {
-    // A chain: each knows the next one only.
-    let places = Cluster::places(4);
+fn nodes_that_know_only_some_of_the_others_converge() {
+    // A chain: each node knows the next one only.
+    let addresses = Cluster::addresses(4);
     let nodes = (0..4usize).map(|index| {
-        let known = places.list_of(&[index, (index + 1).min(3)]);
-        places.start(index, &[("SERVICE_DNS_NAME", &known), ("SYNC_INTERVAL", "100ms")])
+        let known = addresses.list_of(&[index, (index + 1).min(3)]);
+        addresses.start(index, &[("SERVICE_DNS_NAME", &known), ("SYNC_INTERVAL", "100ms")])
     });
     let cluster = Cluster { nodes: nodes.collect() };
     cluster.nodes[0].write("from the first", "1");
     cluster.nodes[3].write("from the last", "2");
-    cluster.wait_for(SOON, "from the first", "1");
-    cluster.wait_for(SOON, "from the last", "2");
+    cluster.wait_for(CONVERGENCE_LIMIT, "from the first", "1");
+    cluster.wait_for(CONVERGENCE_LIMIT, "from the last", "2");
 }
 
 #[test]
-fn keys_whose_hashes_k8s_gossipcar_confused_are_two_keys() {
+fn keys_that_k8s_gossipcar_confused_are_distinct() {
     let cluster = Cluster::start(3, &[]);
     for (index, key) in ["Aa", "BB", "id-1P", "id-21", "AaAa", "BBBB", "AaBB"].iter().enumerate() {
         cluster.nodes[index % 3].write(key, format!("value of {key}"));
     }
     for key in ["Aa", "BB", "id-1P", "id-21", "AaAa", "BBBB", "AaBB"] {
-        cluster.wait_for(SOON, key, &format!("value of {key}"));
+        cluster.wait_for(CONVERGENCE_LIMIT, key, &format!("value of {key}"));
     }
     cluster.nodes[0].write("BB", "new");
-    cluster.wait_for(SOON, "BB", "new");
-    cluster.wait_for(SOON, "Aa", "value of Aa");
+    cluster.wait_for(CONVERGENCE_LIMIT, "BB", "new");
+    cluster.wait_for(CONVERGENCE_LIMIT, "Aa", "value of Aa");
 }

@@ -1,16 +1,16 @@
-//! Draining.
+//! Draining: what a node does between a signal and its exit.
 
-use super::{LATER, SOON, fill};
+use super::{BULK_LIMIT, CONVERGENCE_LIMIT, fill};
 use crate::support::{Cluster, Node, eventually, same};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// A node that is told to leave, and finds its peers, is gone by then.
-const GONE: Duration = Duration::from_secs(4);
+/// A node that reaches its peers exits within this time after a signal.
+const EXIT_LIMIT: Duration = Duration::from_secs(4);
 
 #[test]
-fn what_was_put_right_before_sigterm_is_on_the_others_twenty_times_in_a_row() {
+fn a_write_right_before_sigterm_reaches_the_others_twenty_times_in_a_row() {
     let slowest_ms = AtomicU64::new(0);
     let rounds = AtomicU64::new(0);
     std::thread::scope(|scope| {
@@ -19,17 +19,17 @@ fn what_was_put_right_before_sigterm_is_on_the_others_twenty_times_in_a_row() {
                 while rounds.fetch_add(1, Relaxed) < 20 {
                     let mut cluster = Cluster::start(3, &[("SYNC_INTERVAL", "1h")]);
                     let signal = if rounds.load(Relaxed) % 2 == 0 { "TERM" } else { "INT" };
-                    let mut leaving = cluster.nodes.remove(0);
-                    leaving.write("last", "words");
-                    leaving.signal(signal);
+                    let mut draining = cluster.nodes.remove(0);
+                    draining.write("last", "words");
+                    draining.signal(signal);
                     let began = Instant::now();
-                    let status = leaving.wait_for_end(GONE);
+                    let status = draining.wait_for_end(EXIT_LIMIT);
                     slowest_ms.fetch_max(began.elapsed().as_millis() as u64, Relaxed);
-                    assert_eq!(status.code(), Some(0), "{}", leaving.log());
-                    assert!(leaving.log().contains(signal), "{}", leaving.log());
-                    // Not some time later: before it left.
+                    assert_eq!(status.code(), Some(0), "{}", draining.log());
+                    assert!(draining.log().contains(signal), "{}", draining.log());
+                    // The others had it before the node exited.
                     for node in &cluster.nodes {
-                        assert_eq!(node.read("last"), "words", "{}", leaving.log());
+                        assert_eq!(node.read("last"), "words", "{}", draining.log());
                     }
                 }
             });
@@ -39,83 +39,85 @@ fn what_was_put_right_before_sigterm_is_on_the_others_twenty_times_in_a_row() {
 }
 
 #[test]
-fn a_large_map_is_pushed_before_its_node_leaves() {
-    let places = Cluster::places(2);
-    let own = places.list_of(&[0]);
-    let mut full = places.start(0, &[("SERVICE_DNS_NAME", &own)]);
+fn a_large_map_is_pushed_before_the_node_exits() {
+    let addresses = Cluster::addresses(2);
+    let own = addresses.list_of(&[0]);
+    let mut full = addresses.start(0, &[("SERVICE_DNS_NAME", &own)]);
     fill(&full, 0, 20_000, 100);
     full.kill();
-    // Again with two peers, and with more than fits into one turn: 10 MB.
+    // With two peers, and more than fits into one turn: 10 MB.
     let mut cluster = Cluster::start(3, &[("SYNC_INTERVAL", "1h"), ("DRAIN_TIMEOUT", "1m")]);
-    let mut leaving = cluster.nodes.remove(0);
+    let mut draining = cluster.nodes.remove(0);
     for index in 0..10 {
-        leaving.write(&format!("big{index}"), vec![b'x'; 1024 * 1024]);
+        draining.write(&format!("big{index}"), vec![b'x'; 1024 * 1024]);
     }
-    leaving.signal("TERM");
-    assert_eq!(leaving.wait_for_end(LATER).code(), Some(0));
+    draining.signal("TERM");
+    assert_eq!(draining.wait_for_end(BULK_LIMIT).code(), Some(0));
     for node in &cluster.nodes {
         assert_eq!(node.count("keys"), 10);
     }
 }
 
 #[test]
-fn a_node_alone_leaves_at_once() {
+fn a_lone_node_exits_at_once() {
     for signal in ["TERM", "INT"] {
         let mut node = Node::alone(&[("DRAIN_TIMEOUT", "1h")]);
         node.write("key", "value");
         node.signal(signal);
         let began = Instant::now();
-        assert_eq!(node.wait_for_end(GONE).code(), Some(0));
+        assert_eq!(node.wait_for_end(EXIT_LIMIT).code(), Some(0));
         println!("alone, it left {:?} after SIG{signal}", began.elapsed());
     }
 }
 
 #[test]
-fn while_it_waits_to_leave_it_is_unready_and_serves_and_a_second_signal_ends_it() {
+fn a_draining_node_is_unready_and_serves_until_a_second_signal_ends_it() {
     for (first, second) in [("TERM", "TERM"), ("INT", "TERM"), ("TERM", "INT")] {
-        // The others are listed, and nobody is there.
+        // The other addresses are listed, but nothing runs there.
         let mut node =
-            Cluster::places(3).start(0, &[("DRAIN_TIMEOUT", "1h"), ("READY_TIMEOUT", "0s")]);
+            Cluster::addresses(3).start(0, &[("DRAIN_TIMEOUT", "1h"), ("READY_TIMEOUT", "0s")]);
         assert!(node.is_ready());
         node.write("key", "value");
         node.signal(first);
-        eventually(SOON, "unready", || same(node.is_ready(), false));
+        eventually(CONVERGENCE_LIMIT, "unready", || same(node.is_ready(), false));
         assert!(node.request("GET", "/readyz", &[]).text().starts_with("draining"));
         assert_eq!(node.request("GET", "/healthz", &[]).status, 200);
-        node.write("key", "written while leaving");
-        assert_eq!(node.read("key"), "written while leaving");
+        node.write("key", "written while draining");
+        assert_eq!(node.read("key"), "written while draining");
         node.signal(second);
-        assert_eq!(node.wait_for_end(SOON).code(), Some(0));
+        assert_eq!(node.wait_for_end(CONVERGENCE_LIMIT).code(), Some(0));
         assert!(node.log().contains("second signal"), "{}", node.log());
     }
 }
 
 #[test]
-fn without_a_peer_it_leaves_when_its_time_is_up() {
-    let mut node = Cluster::places(3).start(0, &[("DRAIN_TIMEOUT", "300ms")]);
+fn a_node_that_reaches_no_peer_exits_after_drain_timeout() {
+    let mut node = Cluster::addresses(3).start(0, &[("DRAIN_TIMEOUT", "300ms")]);
     node.write("key", "value");
     node.signal("TERM");
     let began = Instant::now();
-    assert_eq!(node.wait_for_end(GONE).code(), Some(0));
+    assert_eq!(node.wait_for_end(EXIT_LIMIT).code(), Some(0));
     assert!(began.elapsed() >= Duration::from_millis(300));
     assert!(node.log().contains("DRAIN_TIMEOUT"), "{}", node.log());
 }
 
 #[test]
-fn a_write_that_comes_while_it_leaves_is_pushed_too() {
-    // One peer is there and confirms, the other two are not: it goes on waiting.
-    let places = Cluster::places(4);
+fn a_write_made_while_draining_is_pushed_too() {
+    // One peer runs and confirms, the other two do not: the drain goes on.
+    let addresses = Cluster::addresses(4);
     let settings = [("DRAIN_TIMEOUT", "1h"), ("SYNC_INTERVAL", "1h")];
-    let mut leaving = places.start(0, &settings);
-    let mut stays = places.start(1, &settings);
-    leaving.wait_until_ready();
+    let mut draining = addresses.start(0, &settings);
+    let mut stays = addresses.start(1, &settings);
+    draining.wait_until_ready();
     stays.wait_until_ready();
-    leaving.signal("TERM");
-    eventually(SOON, "it is leaving", || same(leaving.is_ready(), false));
-    leaving.write("late", "but not lost");
-    eventually(SOON, "it is pushed", || same(stays.read("late"), "but not lost".to_owned()));
-    // A second peer comes: with its word the first may go.
-    let _third = places.start(2, &settings);
-    assert_eq!(leaving.wait_for_end(LATER).code(), Some(0));
+    draining.signal("TERM");
+    eventually(CONVERGENCE_LIMIT, "it is draining", || same(draining.is_ready(), false));
+    draining.write("late", "but not lost");
+    eventually(CONVERGENCE_LIMIT, "it is pushed", || {
+        same(stays.read("late"), "but not lost".to_owned())
+    });
+    // A second peer starts, and confirms as well.
+    let _third = addresses.start(2, &settings);
+    assert_eq!(draining.wait_for_end(BULK_LIMIT).code(), Some(0));
     stays.kill();
 }

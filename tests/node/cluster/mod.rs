@@ -1,4 +1,4 @@
-//! Several real nodes: what they agree on, what they survive, and what k8s-gossipcar did not.
+//! Clusters of real nodes: what they agree on, and what they survive.
 
 mod convergence;
 
@@ -13,13 +13,13 @@ mod steady_state;
 use crate::support::{Node, request_bytes};
 use std::time::Duration;
 
-/// A change is everywhere by then; it takes milliseconds on an idle machine.
-const SOON: Duration = Duration::from_secs(3);
+/// A write reaches all nodes within this time; it takes milliseconds on an idle machine.
+const CONVERGENCE_LIMIT: Duration = Duration::from_secs(3);
 
-/// So much is written and compared in a test with many keys that it may take longer.
-const LATER: Duration = Duration::from_secs(30);
+/// The limit for tests with many keys.
+const BULK_LIMIT: Duration = Duration::from_secs(30);
 
-/// Writes keys by several connections at once, each with many requests on their way.
+/// Writes keys over several connections, each of which pipelines many requests.
 fn fill(node: &Node, first: usize, count: usize, value_bytes: usize) {
     const CONNECTIONS: usize = 4;
     const AT_ONCE: usize = 64;
@@ -36,7 +36,7 @@ fn fill(node: &Node, first: usize, count: usize, value_bytes: usize) {
                     };
                     client.send(part.iter().flat_map(request).collect::<Vec<u8>>());
                     for _ in part {
-                        assert_eq!(client.answer().status, 201);
+                        assert_eq!(client.response().status, 201);
                     }
                 }
             });

@@ -1,13 +1,13 @@
-//! Arguments.
+//! Help, version and wrong arguments.
 
 use super::{assert_fails, error, text};
 use crate::support::run;
 use gossip_sidecar::SETTINGS;
 
 #[test]
-fn help_names_every_command_and_setting_with_its_default() {
+fn help_lists_every_command_and_every_setting_with_its_default() {
     for arguments in [&["--help"][..], &["-h"], &["serve", "--help"], &["put", "-h"]] {
-        // Whatever the environment says.
+        // Even if the environment is invalid.
         let output = run(arguments, &[("CLIENT_PORT", "bad")]);
         assert_eq!((output.status.code(), error(&output)), (Some(0), String::new()));
         let help = text(&output);
@@ -39,7 +39,7 @@ fn help_names_every_command_and_setting_with_its_default() {
 }
 
 #[test]
-fn version_is_the_one_of_the_package() {
+fn version_prints_the_version_of_the_package() {
     for argument in ["--version", "-V"] {
         let output = run(&[argument], &[]);
         assert_eq!(text(&output), format!("gossip-sidecar {}\n", env!("CARGO_PKG_VERSION")));
@@ -48,7 +48,7 @@ fn version_is_the_one_of_the_package() {
 }
 
 #[test]
-fn what_is_not_known_on_the_command_line_is_named() {
+fn an_invalid_argument_is_named_in_the_error() {
     for (arguments, named) in [
         (&["--no-such-flag"][..], "--no-such-flag"),
         (&["--CLIENT_PORT", "1"], "--CLIENT_PORT"),

@@ -1,4 +1,4 @@
-//! The client.
+//! The built-in client: `put`, `get` and `health`.
 
 use super::{assert_fails, error, text};
 use crate::support::{Cluster, Node, run, run_with_input};
@@ -59,9 +59,9 @@ fn put_get_and_health_round_trip() {
 }
 
 #[test]
-fn health_of_nobody_is_1_and_so_is_that_of_an_unready_one() {
+fn health_fails_without_a_sidecar_and_with_ready_for_one_that_is_not() {
     assert_fails(&run(&["health", "--server", "127.0.0.1:1"], &[]), 1, &["127.0.0.1:1"]);
-    let waiting = Cluster::places(2).start(0, &[("READY_TIMEOUT", "1h")]);
+    let waiting = Cluster::addresses(2).start(0, &[("READY_TIMEOUT", "1h")]);
     let server = waiting.http.to_string();
     let health =
         |arguments: &[&str]| run(&[&["health", "--server", &server], arguments].concat(), &[]);
@@ -72,9 +72,9 @@ fn health_of_nobody_is_1_and_so_is_that_of_an_unready_one() {
 }
 
 #[test]
-fn what_does_not_speak_http_is_no_sidecar() {
+fn a_server_that_does_not_speak_http_is_not_taken_for_a_sidecar() {
     let node = Node::alone(&[]);
-    // The peer port talks, but not so.
+    // The peer port answers, but not in HTTP.
     let output = run(&["health", "--server", &node.peer.to_string()], &[]);
     assert_fails(&output, 1, &["no response from the sidecar"]);
 }

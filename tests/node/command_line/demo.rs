@@ -1,6 +1,6 @@
-//! The demo.
+//! `gossip-sidecar demo`.
 
-use super::SOON;
+use super::COMMAND_LIMIT;
 use crate::support::{Client, binary, eventually, same, signal};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 
 #[test]
-fn the_demo_shows_a_write_and_a_recovery_and_leaves_nothing_behind() {
+fn the_demo_shows_a_write_and_a_recovery_and_cleans_up() {
     let mut demo = Demo::start();
     demo.wait_for("all three have found each other");
     let nodes = demo.nodes();
@@ -27,7 +27,7 @@ fn the_demo_shows_a_write_and_a_recovery_and_leaves_nothing_behind() {
         assert_eq!(Client::connect(*http).get("/map?k=greeting").body, b"greeting=hello\n");
     }
 
-    // As the printed lines propose.
+    // As the printed instructions say.
     assert!(demo.printed().contains(&format!("kill -9 {}", nodes[2].1)), "{}", demo.printed());
     signal(nodes[2].1, "KILL");
     demo.wait_for("node 3 is gone");
@@ -36,28 +36,28 @@ fn the_demo_shows_a_write_and_a_recovery_and_leaves_nothing_behind() {
 
     let children = children_of(demo.child.id());
     assert_eq!(children.len(), 3);
-    demo_ends(&mut demo, "INT");
+    end_demo(&mut demo, "INT");
     demo.wait_for("nothing is left behind");
     for pid in children {
-        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} is still there");
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} still runs");
     }
 }
 
 #[test]
-fn the_demo_ends_at_any_time_without_leaving_anything() {
-    // Before it has printed anything, perhaps before it has started anyone.
+fn the_demo_cleans_up_whenever_it_is_ended() {
+    // Before it has printed anything, and perhaps before all nodes have started.
     let mut demo = Demo::start();
-    eventually(SOON, "it has begun to start nodes", || {
+    eventually(COMMAND_LIMIT, "it has begun to start nodes", || {
         same(!children_of(demo.child.id()).is_empty(), true)
     });
     let children = children_of(demo.child.id());
-    demo_ends(&mut demo, "TERM");
+    end_demo(&mut demo, "TERM");
     for pid in children {
-        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} is still there");
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} still runs");
     }
 }
 
-/// A running demo, with all that it has printed.
+/// A running demo, and everything that it has printed.
 struct Demo {
     child: Child,
     printed: Arc<Mutex<String>>,
@@ -83,13 +83,13 @@ impl Demo {
     }
 
     fn wait_for(&self, what: &str) {
-        eventually(SOON, &format!("the demo prints {what:?}"), || {
+        eventually(COMMAND_LIMIT, &format!("the demo prints {what:?}"), || {
             let printed = self.printed();
             if printed.contains(what) { Ok(()) } else { Err(printed) }
         });
     }
 
-    /// Address and process of each node, as printed at the start.
+    /// The address and process id of each node, as printed at the start.
     fn nodes(&self) -> Vec<(SocketAddr, u32)> {
         let node = |line: &str| {
             let (address, rest) = line.split_once(": http://")?.1.split_once("  (process ")?;
@@ -109,23 +109,23 @@ impl Drop for Demo {
     }
 }
 
-/// The processes that a process has started, and not yet taken leave of.
+/// The child processes of a process.
 fn children_of(parent: u32) -> Vec<u32> {
     let all = std::fs::read_dir("/proc").expect("there is /proc");
     let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.filter(|pid: &u32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The name, in parentheses, may hold anything; state and parent follow.
+        // The name, in parentheses, may contain anything; the state and the parent follow it.
         let parent_of = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
         parent_of == Some(parent.to_string().as_str())
     })
     .collect()
 }
 
-fn demo_ends(demo: &mut Demo, with: &str) {
+fn end_demo(demo: &mut Demo, with: &str) {
     signal(demo.child.id(), with);
     let child = &mut demo.child;
-    let status = eventually(SOON, "the end of the demo", || {
+    let status = eventually(COMMAND_LIMIT, "the end of the demo", || {
         child.try_wait().expect("it is our child").ok_or_else(|| "still running".to_owned())
     });
     assert_eq!(status.code(), Some(0));

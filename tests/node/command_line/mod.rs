@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line: settings, arguments, the built-in client and the demo.
 
 mod settings;
 
@@ -13,8 +13,8 @@ mod demo;
 use std::process::Output;
 use std::time::Duration;
 
-/// What the small client and the demo do, they do in this time.
-const SOON: Duration = Duration::from_secs(15);
+/// The time within which the client and the demo do what is asked of them.
+const COMMAND_LIMIT: Duration = Duration::from_secs(15);
 
 fn error(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -24,7 +24,8 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// That it ended with this code, and said one line that names all of this.
+/// Asserts that the program failed with this exit code, and printed one line with all of these
+/// words.
 #[track_caller]
 fn assert_fails(output: &Output, code: i32, named: &[&str]) {
     let error = error(output);

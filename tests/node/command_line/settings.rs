@@ -1,11 +1,11 @@
-//! Settings.
+//! Settings, as variables and as flags.
 
-use super::{SOON, assert_fails, error, text};
-use crate::support::{Node, addresses, eventually, free_port, run};
+use super::{COMMAND_LIMIT, assert_fails, error, text};
+use crate::support::{Node, eventually, free_port, fresh_ips, run};
 use gossip_sidecar::SETTINGS;
 use std::net::{IpAddr, TcpListener};
 
-/// For each setting: what does not do, and what the message shows as right.
+/// For each setting: invalid values, and the valid example in the message.
 const BAD_SETTINGS: [(&str, &[&str], &str); 15] = [
     ("CLIENT_PORT", &["0", "65536", "-1", "http", "80 ", "8080,8081"], "8080"),
     (
@@ -43,7 +43,7 @@ const BAD_SETTINGS: [(&str, &[&str], &str); 15] = [
 const LONG_NAME: &str = "0123456789012345678901234567890123456789012345678901234567890123";
 
 #[test]
-fn a_setting_that_does_not_do_ends_the_start_and_shows_a_right_one() {
+fn an_invalid_setting_ends_the_start_with_a_valid_example() {
     for (name, values, right) in BAD_SETTINGS {
         for value in values {
             let shown = format!("{name}={value:?}");
@@ -53,7 +53,7 @@ fn a_setting_that_does_not_do_ends_the_start_and_shows_a_right_one() {
             assert_fails(&run(&["serve", &flag], &[]), 2, &[&shown, right]);
         }
     }
-    // Whatever names the pod is right, and that is the only setting that is not in the table.
+    // The pod's name may be anything; every other setting is in the table.
     for setting in &SETTINGS {
         let is_listed = BAD_SETTINGS.iter().any(|(name, ..)| *name == setting.name);
         assert!(is_listed != (setting.name == "MY_POD_NAME"), "{}", setting.name);
@@ -61,7 +61,7 @@ fn a_setting_that_does_not_do_ends_the_start_and_shows_a_right_one() {
 }
 
 #[test]
-fn the_least_and_the_greatest_of_each_setting_do() {
+fn the_smallest_and_largest_values_of_each_setting_are_accepted() {
     for (name, values) in [
         ("CLIENT_PORT", &["1", "65535"][..]),
         ("CLIENT_BIND", &["::1", "127.0.0.1, ::1", "0.0.0.0"]),
@@ -80,7 +80,7 @@ fn the_least_and_the_greatest_of_each_setting_do() {
         ("LOG_LEVEL", &["off", "error", "warn", "info", "debug", "trace", "INFO"]),
     ] {
         for value in values {
-            // Any command checks all settings; this one goes on to a server that is not there.
+            // Every command checks all settings; this one then finds no server.
             let output = run(&["health", "--server", "127.0.0.1:1"], &[(name, value)]);
             assert_fails(&output, 1, &["no response from the sidecar at 127.0.0.1:1"]);
         }
@@ -88,7 +88,7 @@ fn the_least_and_the_greatest_of_each_setting_do() {
 }
 
 #[test]
-fn flags_win_over_the_environment_and_the_last_one_wins() {
+fn flags_override_the_environment_and_the_last_one_wins() {
     let node = Node::alone(&[]);
     let (ip, port) = (node.http.ip().to_string(), node.http.port().to_string());
     let wrong = [("CLIENT_BIND", "not an address"), ("CLIENT_PORT", "1")];
@@ -131,7 +131,7 @@ fn an_empty_variable_counts_as_unset() {
 }
 
 #[test]
-fn the_environment_of_k8s_gossipcar_is_taken() {
+fn the_environment_of_k8s_gossipcar_is_accepted() {
     let k8s_gossipcar = [
         ("PEER_PORT", "46747"),
         ("CLIENT_PORT", "80"),
@@ -141,11 +141,11 @@ fn the_environment_of_k8s_gossipcar_is_taken() {
     ];
     let output = run(&["health", "--server", "127.0.0.1:1"], &k8s_gossipcar);
     assert_fails(&output, 1, &["no response"]);
-    // At an address of our own.
-    let ip = IpAddr::from(addresses(1)[0]);
+    // With k8s-gossipcar's ports, at an address that no other test uses.
+    let ip = IpAddr::from(fresh_ips(1)[0]);
     for port in [80, 46747] {
         if let Err(error) = TcpListener::bind((ip, port)) {
-            println!("skipped: port {port} cannot be had here: {error}");
+            println!("skipped: port {port} cannot be bound here: {error}");
             return;
         }
     }
@@ -156,7 +156,7 @@ fn the_environment_of_k8s_gossipcar_is_taken() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_with_its_setting() {
+fn a_port_in_use_is_reported_with_its_setting() {
     let node = Node::alone(&[]);
     let ip = node.http.ip();
     let (http, peer) = (node.http.port().to_string(), node.peer.port().to_string());
@@ -171,9 +171,9 @@ fn a_port_that_is_taken_is_said_with_its_setting() {
         ];
         run(&[], &settings)
     };
-    // The free port may be held for a moment by a child that another test is about to start.
+    // A child process that another test is starting may hold the free port for a moment.
     let fails = |client: (&str, &str), peer_port: &str, named: [&str; 3]| {
-        let output = eventually(SOON, "it names what is taken", || {
+        let output = eventually(COMMAND_LIMIT, "it names the port in use", || {
             let output = start(client, peer_port);
             if error(&output).contains(named[0]) { Ok(output) } else { Err(error(&output)) }
         });
@@ -181,7 +181,7 @@ fn a_port_that_is_taken_is_said_with_its_setting() {
     };
     fails((&ip, &http), &free, ["CLIENT_PORT", "another process has it", &ip]);
     fails((&ip, &free), &peer, ["PEER_PORT", "another process has it", &ip]);
-    // An address of documentation: nobody has it.
+    // An address reserved for documentation, which no machine has.
     fails(("192.0.2.1", &http), &free, ["CLIENT_BIND", "192.0.2.1", "CLIENT_PORT"]);
     assert_eq!(node.request("GET", "/healthz", &[]).status, 200);
 }

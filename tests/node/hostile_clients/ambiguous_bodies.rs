@@ -1,11 +1,12 @@
-//! Ambiguous bodies.
+//! Bodies whose length is ambiguous, malformed or wrong: none may be stored, nor taken for
+//! requests.
 
-use crate::support::{Node, assert_lives_on, assert_refused};
+use crate::support::{Node, assert_healthy, assert_refused};
 use std::io::Read;
 use std::net::Shutdown;
 
-/// Bodies that do not say clearly how long they are: none may be stored.
-const UNCLEAR: [(&str, &str); 21] = [
+/// Headers that do not state one clear length, and a body.
+const AMBIGUOUS: [(&str, &str); 21] = [
     ("Content-Length: abc", "value"),
     ("Content-Length: -1", "value"),
     ("Content-Length: +5", "value"),
@@ -30,30 +31,30 @@ const UNCLEAR: [(&str, &str); 21] = [
 ];
 
 #[test]
-fn an_unclear_length_is_refused_and_stores_nothing() {
+fn a_body_of_ambiguous_length_is_refused_and_not_stored() {
     let node = Node::alone(&[]);
     node.write("old", "value");
-    for (headers, body) in UNCLEAR {
+    for (headers, body) in AMBIGUOUS {
         for key in ["old", "new"] {
             let mut client = node.client();
             client.send(format!(
                 "PUT /map?k={key} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n\r\n{body}"
             ));
-            let answer = client.answer();
+            let response = client.response();
             assert!(
-                answer.status == 400 || (answer.status == 413 && headers.contains("9999")),
-                "{headers}: {answer:?}"
+                response.status == 400 || (response.status == 413 && headers.contains("9999")),
+                "{headers}: {response:?}"
             );
-            assert_refused(&answer, answer.status);
+            assert_refused(&response, response.status);
             assert_eq!(node.read("old"), "value", "{headers}");
             assert_eq!(node.get("new"), None, "{headers}");
         }
     }
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }
 
-/// Chunked bodies that are not.
-const BAD_CHUNKS: [&str; 17] = [
+/// Malformed chunked bodies.
+const MALFORMED_CHUNKS: [&str; 17] = [
     "xyz\r\nvalue\r\n0\r\n\r\n",
     "-5\r\nvalue\r\n0\r\n\r\n",
     "\r\nvalue\r\n0\r\n\r\n",
@@ -74,27 +75,27 @@ const BAD_CHUNKS: [&str; 17] = [
 ];
 
 #[test]
-fn a_chunked_body_that_is_broken_is_refused_and_stores_nothing() {
+fn a_malformed_chunked_body_is_refused_and_not_stored() {
     let node = Node::alone(&[]);
     node.write("old", "value");
-    for body in BAD_CHUNKS {
+    for body in MALFORMED_CHUNKS {
         for key in ["old", "new"] {
             let mut client = node.client();
             client.send(format!(
                 "PUT /map?k={key} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
             ));
-            // Some of them are known to be broken only when nothing more comes.
+            // Some are recognized as malformed only at the end of the stream.
             let _ = client.stream.shutdown(Shutdown::Write);
-            assert_refused(&client.answer(), 400);
+            assert_refused(&client.response(), 400);
             assert_eq!(node.read("old"), "value", "{body:?}");
             assert_eq!(node.get("new"), None, "{body:?}");
         }
     }
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }
 
 #[test]
-fn a_body_that_is_cut_off_stores_nothing() {
+fn a_truncated_body_is_not_stored() {
     let node = Node::alone(&[]);
     node.write("old", "value");
     let chunked = "Transfer-Encoding: chunked";
@@ -122,7 +123,8 @@ fn a_body_that_is_cut_off_stores_nothing() {
                 client.send(format!("PUT /map?k={key} HTTP/1.1\r\n{headers}\r\n\r\n{body}"));
                 if half {
                     client.stream.shutdown(Shutdown::Write).unwrap();
-                    // Either a refusal or, where tiny_http reads ahead, nothing at all.
+                    // Either a refusal or, for bodies that tiny_http reads ahead, no response at
+                    // all.
                     let rest = client.rest();
                     assert!(
                         rest.is_empty() || rest.starts_with(b"HTTP/1.1 400 "),
@@ -134,7 +136,7 @@ fn a_body_that_is_cut_off_stores_nothing() {
                 }
                 assert_eq!(node.read("old"), "value", "{headers} {body:?}");
                 assert_eq!(node.get("new"), None, "{headers} {body:?}");
-                // The node is done with it when it has said so; look again, now that it has.
+                // The node counts the request once it has given up on it; check again after that.
                 if !half && headers != "Content-Length: 5" {
                     let bad = node.count("nBadHttpReqs");
                     assert!(bad > 0 || good > 0);
@@ -144,11 +146,11 @@ fn a_body_that_is_cut_off_stores_nothing() {
     }
     assert_eq!(node.read("old"), "value");
     assert_eq!(node.count("keys"), 1);
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }
 
 #[test]
-fn what_follows_an_unclear_body_is_not_taken_for_a_request() {
+fn bytes_after_an_ambiguous_body_are_not_parsed_as_a_request() {
     let node = Node::alone(&[]);
     let chunked = "Transfer-Encoding: chunked";
     let mut taken = Vec::new();
@@ -173,8 +175,8 @@ fn what_follows_an_unclear_body_is_not_taken_for_a_request() {
         let hidden = format!("PUT /map?k=hidden{index} HTTP/1.1\r\nContent-Length: 1\r\n\r\nx");
         let mut client = node.client();
         client.send(format!("PUT /map?k=a HTTP/1.1\r\n{headers}\r\n\r\n{body}{hidden}"));
-        assert_eq!(client.answer().status, 400);
-        // Whoever does not know where a request ends must close (RFC 9112, section 6.3).
+        assert_eq!(client.response().status, 400);
+        // A server that cannot tell where a request ends must close (RFC 9112, section 6.3).
         let _ = client.stream.shutdown(Shutdown::Write);
         let _ = client.stream.read_to_end(&mut Vec::new());
         if node.get(&format!("hidden{index}")).is_some() {

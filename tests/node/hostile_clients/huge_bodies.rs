@@ -1,12 +1,12 @@
-//! Huge bodies.
+//! Huge bodies and heads: they take no memory and block nobody.
 
-use crate::support::{Client, MIB, Node, assert_lives_on, assert_serves};
+use crate::support::{Client, MIB, Node, assert_healthy, assert_serves};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
 #[test]
-fn a_body_that_never_comes_takes_no_memory_and_stops_nobody() {
+fn a_body_that_never_arrives_takes_no_memory_and_blocks_nobody() {
     let node = Node::alone(&[]);
     node.write("old", "value");
     let before_kib = node.resident_kib();
@@ -17,27 +17,27 @@ fn a_body_that_never_comes_takes_no_memory_and_stops_nobody() {
                 client.send(format!(
                     "{method} {target} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"
                 ));
-                let mut answer = client.answer_to("HEAD");
-                if answer.status == 100 {
-                    answer = client.answer_to(method);
+                let mut response = client.response_to("HEAD");
+                if response.status == 100 {
+                    response = client.response_to(method);
                 }
                 if (method, target) == ("PUT", "/map?k=old") {
-                    assert_eq!(answer.status, 413, "{answer:?}");
+                    assert_eq!(response.status, 413, "{response:?}");
                 }
-                assert!(answer.status >= 200, "{method} {target} {length}: {answer:?}");
+                assert!(response.status >= 200, "{method} {target} {length}: {response:?}");
                 drop(client);
                 assert_eq!(node.read("old"), "value", "after {method} {target} {length}");
             }
         }
     }
-    assert_lives_on(&node);
+    assert_healthy(&node);
     let grown_kib = node.resident_kib().saturating_sub(before_kib);
-    println!("60 bodies that never came: {grown_kib} KiB more");
+    println!("60 bodies that never arrived: {grown_kib} KiB more");
     assert!(grown_kib < 20_000, "{grown_kib} KiB");
 }
 
 #[test]
-fn an_unclear_length_that_is_huge_takes_no_memory_and_stops_nobody() {
+fn a_huge_ambiguous_length_takes_no_memory_and_blocks_nobody() {
     let node = Node::alone(&[]);
     node.write("old", "value");
     for headers in [
@@ -53,20 +53,20 @@ fn an_unclear_length_that_is_huge_takes_no_memory_and_stops_nobody() {
         for method in ["PUT", "GET"] {
             let mut client = node.client();
             client.send(format!("{method} /map?k=old HTTP/1.1\r\n{headers}\r\n\r\nhello"));
-            let mut answer = client.answer_to("HEAD");
-            if answer.status == 100 {
-                answer = client.answer();
+            let mut response = client.response_to("HEAD");
+            if response.status == 100 {
+                response = client.response();
             }
-            assert!([400, 413, 200].contains(&answer.status), "{headers}: {answer:?}");
+            assert!([400, 413, 200].contains(&response.status), "{headers}: {response:?}");
             drop(client);
             assert_eq!(node.read("old"), "value", "after {method} {headers}");
         }
     }
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }
 
 #[test]
-fn a_huge_length_is_refused_at_once_however_slowly_its_body_comes() {
+fn a_huge_length_is_refused_at_once_however_slowly_the_body_arrives() {
     let node = Node::alone(&[]);
     node.write("old", "value");
     let before_kib = node.resident_kib();
@@ -78,28 +78,28 @@ fn a_huge_length_is_refused_at_once_however_slowly_its_body_comes() {
     let (_, most_kib) = node.peaks_while(|| {
         for _ in 0..15 {
             for client in &mut clients {
-                // It may have been given up already.
+                // The node may have closed the connection already.
                 let _ = client.stream.write(b"x");
             }
             assert_eq!(node.read("old"), "value");
-            // The pace of the body; nothing waits for it.
+            // The pace of the body; no condition depends on it.
             std::thread::sleep(Duration::from_millis(100));
         }
     });
     for (client, length) in clients.iter_mut().zip(lengths) {
-        let mut answer = client.answer();
-        if answer.status == 100 {
-            answer = client.answer();
+        let mut response = client.response();
+        if response.status == 100 {
+            response = client.response();
         }
-        assert_eq!(answer.status, 413, "{length}: {answer:?}");
+        assert_eq!(response.status, 413, "{length}: {response:?}");
     }
     let grown_kib = most_kib.saturating_sub(before_kib);
     assert!(grown_kib < 8_000, "{grown_kib} KiB");
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }
 
 #[test]
-fn huge_heads_stop_nobody() {
+fn huge_heads_block_nobody() {
     let node = Node::alone(&[]);
     let heads = [
         format!("X: {}\r\n", "x".repeat(MIB)),
@@ -110,7 +110,7 @@ fn huge_heads_stop_nobody() {
     let mut clients = Vec::new();
     for head in &heads {
         let mut client = node.client();
-        // It may refuse before it has seen all of it.
+        // The node may refuse before it has read the whole head.
         let _ = client.stream.write_all(format!("GET /map?k=still HTTP/1.1\r\n{head}").as_bytes());
         clients.push(client);
     }
@@ -119,12 +119,12 @@ fn huge_heads_stop_nobody() {
     for mut client in clients {
         let _ = client.stream.write_all(b"\r\n");
         let _ = client.stream.shutdown(Shutdown::Write);
-        let mut answer = Vec::new();
-        // Refused with something unread, the connection is reset.
-        let _ = client.stream.read_to_end(&mut answer);
-        let text = String::from_utf8_lossy(&answer);
-        let is_refused = answer.is_empty() || text.starts_with("HTTP/1.1 4");
+        let mut response = Vec::new();
+        // A connection that is refused with unread data is reset.
+        let _ = client.stream.read_to_end(&mut response);
+        let text = String::from_utf8_lossy(&response);
+        let is_refused = response.is_empty() || text.starts_with("HTTP/1.1 4");
         assert!(is_refused || text.ends_with("still=serving\n"), "{text:?}");
     }
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }

@@ -1,16 +1,16 @@
-//! Injection.
+//! Requests that try to inject something into a response.
 
-use crate::support::{Node, assert_lives_on, assert_serves, map_target};
+use crate::support::{Node, assert_healthy, assert_serves, map_target};
 use std::net::Shutdown;
 
 #[test]
-fn nothing_of_a_request_is_in_a_header() {
+fn nothing_from_a_request_is_echoed_into_a_header() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     let known =
         ["Date", "Content-Type", "Content-Length", "Allow", "Connection", "ETag", "Last-Modified"];
     let evil = "%0d%0aEvil:%20yes%0d%0a%0d%0aEVIL";
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for target in [
         format!("/map?k={evil}"),
         format!("/map?{evil}=1&k={evil}"),
@@ -21,21 +21,21 @@ fn nothing_of_a_request_is_in_a_header() {
     ] {
         for method in ["PUT", "GET", "HEAD", "DELETE", "EVIL", "G%0d%0aEvil:yes"] {
             let headers = [("Evil", "EVIL"), ("X", "%0d%0aEvil: yes"), ("Accept", "evil/evil")];
-            answers.push(client.request(method, &target, &headers, &[]));
+            responses.push(client.request(method, &target, &headers, &[]));
         }
     }
-    for answer in answers {
-        assert!(!answer.head.to_lowercase().contains("evil"), "{answer:?}");
-        for line in answer.head.lines().skip(1) {
+    for response in responses {
+        assert!(!response.head.to_lowercase().contains("evil"), "{response:?}");
+        for line in response.head.lines().skip(1) {
             let name = line.split(':').next().unwrap_or_default();
-            assert!(known.contains(&name), "{answer:?}");
+            assert!(known.contains(&name), "{response:?}");
         }
     }
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }
 
 #[test]
-fn raw_control_bytes_of_a_request_are_in_no_answer() {
+fn raw_control_bytes_in_a_request_inject_nothing_into_a_response() {
     let node = Node::alone(&[]);
     node.write("a", "1");
     for trick in [
@@ -65,7 +65,7 @@ fn raw_control_bytes_of_a_request_are_in_no_answer() {
             assert!(!rest.to_lowercase().contains("evil"), "{request:?}: {rest:?}");
         }
     }
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }
 
 #[test]
@@ -78,17 +78,17 @@ fn control_bytes_in_a_key_stay_in_the_body() {
         let put = client.put(&target, key.as_bytes());
         let get = client.get(&target);
         assert_eq!((put.status, get.status), (201, 200), "{bytes:?}");
-        for answer in [&put, &get] {
-            assert!(!answer.head.contains("Evil"), "{answer:?}");
-            assert!(!answer.head.replace("\r\n", "").contains(char::is_control), "{answer:?}");
+        for response in [&put, &get] {
+            assert!(!response.head.contains("Evil"), "{response:?}");
+            assert!(!response.head.replace("\r\n", "").contains(char::is_control), "{response:?}");
         }
         assert_eq!(get.body, format!("{key}={key}\n").as_bytes());
     }
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }
 
 #[test]
-fn what_is_not_http_is_answered_and_stops_nobody() {
+fn malformed_requests_are_refused_and_block_nobody() {
     let node = Node::alone(&[]);
     for bytes in [
         &b"\r\n\r\n"[..],

@@ -1,4 +1,4 @@
-//! Hostile and clumsy HTTP clients: whatever they send, the process lives on and others are served.
+//! Hostile and clumsy HTTP clients: whatever they send, the process survives and others are served.
 
 mod ambiguous_bodies;
 

@@ -1,11 +1,11 @@
-//! Slow and stuck clients.
+//! Clients that send or read slowly, or not at all.
 
-use crate::support::{Client, KIB, MIB, Node, assert_lives_on, assert_serves};
+use crate::support::{Client, KIB, MIB, Node, assert_healthy, assert_serves};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_slow_upload_holds_up_nobody() {
+fn a_slow_upload_blocks_nobody() {
     let node = Node::alone(&[]);
     node.write("a", "1");
     std::thread::scope(|scope| {
@@ -21,7 +21,7 @@ fn a_slow_upload_holds_up_nobody() {
                 client.send("1\r\nx\r\n");
                 sent += 1;
             }
-            assert_eq!(client.send("0\r\n\r\n").answer().status, 201);
+            assert_eq!(client.send("0\r\n\r\n").response().status, 201);
             sent
         });
         let mut client = node.client();
@@ -37,10 +37,10 @@ fn a_slow_upload_holds_up_nobody() {
 }
 
 #[test]
-fn many_slow_uploads_hold_up_nobody_and_all_arrive() {
+fn many_slow_uploads_block_nobody_and_all_arrive() {
     let node = Node::alone(&[]);
     node.write("a", "1");
-    // More than are read at a time.
+    // More than are read at the same time.
     let mut clients: Vec<Client> = (0..24).map(|_| node.client()).collect();
     for (index, client) in clients.iter_mut().enumerate() {
         client.send(format!("PUT /map?k=slow{index} HTTP/1.1\r\nContent-Length: 10000\r\n\r\n"));
@@ -56,16 +56,16 @@ fn many_slow_uploads_hold_up_nobody_and_all_arrive() {
         client.send([b'x'; 5000]);
     }
     for client in &mut clients {
-        assert_eq!(client.answer().status, 201);
+        assert_eq!(client.response().status, 201);
     }
     assert_eq!(node.count("keys"), 26);
 }
 
 #[test]
-fn heads_and_bodies_that_come_a_byte_a_second_hold_up_nobody() {
+fn heads_and_bodies_sent_at_a_byte_a_second_block_nobody() {
     let node = Node::alone(&[]);
-    // What is said at once, and what comes in trickles. Of the bodies that are too long to be read
-    // ahead there are fewer than are read at a time: others' shall be read too.
+    // What is sent at once, and what is sent byte by byte. There are fewer bodies too long to be
+    // read ahead than are read at the same time, so that those of others are read too.
     let kinds = [
         (20, "", "PUT /map?k=slow HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n".to_owned()),
         (20, "PUT /map?k=slow HTTP/1.1\r\nContent-Length: 100\r\n\r\n", "x".repeat(100)),
@@ -88,7 +88,7 @@ fn heads_and_bodies_that_come_a_byte_a_second_hold_up_nobody() {
                     client.send(&slow[..1]);
                     *slow = &slow[1..];
                 }
-                // The pace of the bytes; nothing waits for it.
+                // The pace of the bytes; no condition depends on it.
                 std::thread::sleep(Duration::from_secs(1));
             }
         });
@@ -103,16 +103,16 @@ fn heads_and_bodies_that_come_a_byte_a_second_hold_up_nobody() {
             rounds += 1;
         }
     });
-    println!("{rounds} rounds of the others, the slowest in {slowest:?}");
+    println!("{rounds} rounds of another client, the slowest in {slowest:?}");
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     for (client, slow) in &mut trickles {
-        assert!([201, 204].contains(&client.send(slow).answer().status));
+        assert!([201, 204].contains(&client.send(slow).response().status));
     }
-    assert_lives_on(&node);
+    assert_healthy(&node);
 }
 
 #[test]
-fn clients_that_send_half_a_request_hold_up_nobody() {
+fn half_sent_requests_block_nobody() {
     let node = Node::alone(&[]);
     let mut idle: Vec<Client> = (0..50).map(|_| node.client()).collect();
     for (index, client) in idle.iter_mut().enumerate() {
@@ -126,12 +126,12 @@ fn clients_that_send_half_a_request_hold_up_nobody() {
 }
 
 #[test]
-fn clients_that_do_not_read_their_answers_hold_up_nobody() {
+fn clients_that_do_not_read_their_responses_block_nobody() {
     let node = Node::alone(&[]);
     node.write("big", vec![b'x'; MIB]);
     let mut stuck = Vec::new();
     for _ in 0..4 {
-        // Far more than the system's buffers take.
+        // Far more than fits into the system's buffers.
         let mut client = node.client();
         client.send(format!("GET /map?k=big{} HTTP/1.1\r\n\r\n", "&k=big".repeat(63)));
         stuck.push(client);
@@ -141,14 +141,14 @@ fn clients_that_do_not_read_their_answers_hold_up_nobody() {
         assert_eq!(client.get("/healthz").status, 200);
         assert!(client.put("/map?k=a", b"1").status < 300);
     }
-    // Those that read in the end get all of it.
-    let answer = stuck[0].answer();
-    assert_eq!(answer.body.len(), 64 * (MIB + 5));
+    // A client that reads at last gets everything.
+    let response = stuck[0].response();
+    assert_eq!(response.body.len(), 64 * (MIB + 5));
 }
 
 #[test]
 #[ignore = "takes the 30 s of an upload; run by test.sh in release"]
-fn a_body_that_takes_too_long_is_refused() {
+fn an_upload_that_takes_too_long_is_refused() {
     let node = Node::alone(&[]);
     let mut bodies: Vec<Client> = (0..2).map(|_| node.client()).collect();
     bodies[0].send("PUT /map?k=slow HTTP/1.1\r\nContent-Length: 5000\r\n\r\n");
@@ -159,18 +159,18 @@ fn a_body_that_takes_too_long_is_refused() {
         let _ = bodies[1].stream.write(b"1\r\nx\r\n");
         // The pace of the bytes.
         std::thread::sleep(Duration::from_millis(500));
-        assert!(began.elapsed() < Duration::from_secs(100), "they are still read");
+        assert!(began.elapsed() < Duration::from_secs(100), "the bodies are still read");
     }
     let after = began.elapsed();
     for mut client in bodies {
-        let mut answer = client.answer();
-        if answer.status == 100 {
-            answer = client.answer();
+        let mut response = client.response();
+        if response.status == 100 {
+            response = client.response();
         }
-        assert_eq!(answer.status, 408);
+        assert_eq!(response.status, 408);
     }
     assert_eq!(node.get("slow"), None);
-    assert_lives_on(&node);
+    assert_healthy(&node);
     // The README says 30 s.
     assert!((29..45).contains(&after.as_secs()), "{after:?}");
 }

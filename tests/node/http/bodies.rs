@@ -1,15 +1,15 @@
-//! Bodies.
+//! Bodies: chunked ones, and those announced with `Expect`.
 
 use crate::support::{KIB, MIB, Node, assert_serves};
 use std::time::{Duration, Instant};
 
 #[test]
-fn chunked_bodies_are_put_together() {
+fn chunked_bodies_are_reassembled() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     let mut put = |key: &str, body: &[u8]| {
         client.send(format!("PUT /map?k={key} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"));
-        client.send(body).answer().status
+        client.send(body).response().status
     };
     let value: Vec<u8> = (0..=255).cycle().take(3000).collect();
     let bytes: Vec<u8> =
@@ -34,24 +34,24 @@ fn chunked_bodies_are_put_together() {
     assert_eq!(node.read("looks"), "0\r\n\r\nab");
     assert_eq!(node.get("cut").map(|value| value.len()), Some(MIB));
     assert_eq!(node.get("over"), None);
-    // The hex digits of the encoding's name don't matter, nor do its letters' cases.
+    // Neither the header's name nor the coding's is case-sensitive.
     client
         .send("PUT /map?k=case HTTP/1.1\r\ntransfer-encoding: Chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
-    assert_eq!(client.answer().status, 201);
+    assert_eq!(client.response().status, 201);
     assert_eq!(node.read("case"), "ok");
 }
 
 #[test]
-fn what_is_announced_with_expect_is_asked_for_and_then_stored() {
+fn expect_100_continue_is_answered_and_the_body_is_stored() {
     let node = Node::alone(&[]);
     for length in [1, 100, KIB, KIB + 1, 100 * KIB, MIB] {
         let mut client = node.client();
         client.send(format!(
             "PUT /map?k={length} HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
         ));
-        let interim = client.answer();
+        let interim = client.response();
         assert!(interim.head.starts_with("HTTP/1.1 100 "), "{interim:?}");
-        assert_eq!(client.send(vec![b'x'; length]).answer().status, 201);
+        assert_eq!(client.send(vec![b'x'; length]).response().status, 201);
         assert_eq!(
             client.get(&format!("/map?k={length}")).body.len(),
             1 + length.to_string().len() + length + 1
@@ -61,13 +61,13 @@ fn what_is_announced_with_expect_is_asked_for_and_then_stored() {
     client.send(
         "PUT /map?k=chunked HTTP/1.1\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n",
     );
-    assert_eq!(client.answer().status, 100);
-    assert_eq!(client.send("3\r\nabc\r\n0\r\n\r\n").answer().status, 201);
+    assert_eq!(client.response().status, 100);
+    assert_eq!(client.send("3\r\nabc\r\n0\r\n\r\n").response().status, 201);
     assert_eq!(node.read("chunked"), "abc");
 }
 
 #[test]
-fn what_is_announced_with_expect_and_not_wanted_is_refused_before_it_is_sent() {
+fn an_unacceptable_body_announced_with_expect_is_refused_before_it_is_sent() {
     let node = Node::alone(&[]);
     for (target, length, status) in [
         ("/map?k=a", MIB + 1, 413),
@@ -83,14 +83,14 @@ fn what_is_announced_with_expect_and_not_wanted_is_refused_before_it_is_sent() {
             "PUT {target} HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
         ));
         let began = Instant::now();
-        let mut answer = client.answer();
-        if length > 16 * MIB && answer.status == 100 {
-            // The one interim answer that tiny_http can be made to give and be left by.
-            answer = client.answer();
+        let mut response = client.response();
+        if length > 16 * MIB && response.status == 100 {
+            // tiny_http cannot be kept from sending this interim response.
+            response = client.response();
         }
-        assert_eq!(answer.status, status, "{target} {length}: {answer:?}");
+        assert_eq!(response.status, status, "{target} {length}: {response:?}");
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-        assert_eq!(answer.text().lines().count(), 1);
+        assert_eq!(response.text().lines().count(), 1);
     }
     assert_eq!(node.count("keys"), 0);
     assert_serves(&node);

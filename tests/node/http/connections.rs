@@ -1,4 +1,4 @@
-//! Connections.
+//! Connections: keep-alive, pipelining, closing and upgrades.
 
 use crate::support::{KIB, MIB, Node, assert_serves};
 
@@ -7,8 +7,8 @@ fn a_connection_serves_a_hundred_requests() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     for index in 0..100 {
-        let answer = client.put("/map?k=a", index.to_string().as_bytes());
-        assert!(answer.status < 300 && answer.header("Connection").is_none(), "{answer:?}");
+        let response = client.put("/map?k=a", index.to_string().as_bytes());
+        assert!(response.status < 300 && response.header("Connection").is_none(), "{response:?}");
         assert_eq!(client.get("/map?k=a").text(), format!("a={index}\n"));
     }
 }
@@ -26,31 +26,31 @@ fn pipelined_requests_are_answered_in_order() {
             .collect();
         client.send(requests);
         for index in 0..50 {
-            assert_eq!(client.answer().text(), format!("k{index}=value {index}\n"));
+            assert_eq!(client.response().text(), format!("k{index}=value {index}\n"));
         }
     }
 }
 
 #[test]
-fn http_1_0_is_answered_and_closed_unless_asked_otherwise() {
+fn an_http_1_0_connection_is_closed_unless_keep_alive_is_requested() {
     let node = Node::alone(&[]);
     node.write("a", "1");
     let mut client = node.client();
-    assert_eq!(client.send("GET /map?k=a HTTP/1.0\r\n\r\n").answer().body, b"a=1\n");
+    assert_eq!(client.send("GET /map?k=a HTTP/1.0\r\n\r\n").response().body, b"a=1\n");
     assert_eq!(client.rest(), b"");
     let mut client = node.client();
     for _ in 0..3 {
         client.send("GET /map?k=a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-        assert_eq!(client.answer().body, b"a=1\n");
+        assert_eq!(client.response().body, b"a=1\n");
     }
     client.send("PUT /map?k=a HTTP/1.0\r\nContent-Length: 3\r\n\r\nnew");
-    assert_eq!(client.answer().status, 204);
+    assert_eq!(client.response().status, 204);
     assert_eq!(client.rest(), b"");
     assert_eq!(node.read("a"), "new");
 }
 
 #[test]
-fn connection_close_is_said_and_done() {
+fn connection_close_is_confirmed_and_honoured() {
     let node = Node::alone(&[]);
     node.write("a", "1");
     for (method, target, body, status) in [
@@ -61,15 +61,15 @@ fn connection_close_is_said_and_done() {
         ("PUT", "/map?k=a", &[b'x'; MIB + 1], 413),
     ] {
         let mut client = node.client();
-        let answer = client.request(method, target, &[("Connection", "close")], body);
-        assert_eq!((answer.status, answer.header("Connection")), (status, Some("close")));
+        let response = client.request(method, target, &[("Connection", "close")], body);
+        assert_eq!((response.status, response.header("Connection")), (status, Some("close")));
         assert_eq!(client.rest(), b"");
     }
 }
 
 #[test]
-fn a_client_that_asks_for_an_upgrade_gets_its_answer_and_no_upgrade() {
-    // Java's HttpClient and `curl --http2` send these headers with each first request.
+fn a_request_for_an_upgrade_gets_a_plain_response() {
+    // Java's HttpClient and `curl --http2` send these headers with their first request.
     let node = Node::alone(&[]);
     node.write("old", "value");
     let upgrade =
@@ -83,7 +83,7 @@ fn a_client_that_asks_for_an_upgrade_gets_its_answer_and_no_upgrade() {
         let get = node.client().request("GET", "/map?k=old", &upgrade, &[]);
         assert_eq!(get.body, b"old=value\n");
     }
-    // With so many of them every worker would be stuck, were it kept by one.
+    // If each of these kept a worker, all workers would be busy.
     let mut waiting = Vec::new();
     for _ in 0..8 {
         let mut client = node.client();
@@ -94,7 +94,7 @@ fn a_client_that_asks_for_an_upgrade_gets_its_answer_and_no_upgrade() {
     }
     assert_serves(&node);
     for client in &mut waiting {
-        assert_eq!(client.send(" there").answer().status, 204);
+        assert_eq!(client.send(" there").response().status, 204);
     }
     assert_eq!(node.read("old"), "half there");
 }

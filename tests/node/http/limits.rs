@@ -1,9 +1,9 @@
-//! Limits.
+//! Limits of values, keys, URLs and the store.
 
 use crate::support::{KIB, MIB, Node, assert_refused, map_target};
 
 #[test]
-fn a_value_of_the_greatest_length_is_taken_and_one_byte_more_is_not() {
+fn the_longest_value_is_accepted_and_one_byte_more_is_refused() {
     let node = Node::alone(&[]);
     let value: Vec<u8> = (0..MIB).map(|index| (index % 251) as u8).collect();
     assert_eq!(node.put("big", &value).status, 201);
@@ -11,7 +11,7 @@ fn a_value_of_the_greatest_length_is_taken_and_one_byte_more_is_not() {
     let longer = [&value[..], b"x"].concat();
     assert_refused(&node.put("big", &longer), 413);
     assert_refused(&node.put("new", &longer), 413);
-    // Length by length of what tiny_http reads ahead and what it does not.
+    // Lengths that tiny_http reads ahead, and lengths that it does not.
     let mut client = node.client();
     for length in [1, KIB - 1, KIB, KIB + 1, 16 * KIB, 32 * KIB, 64 * KIB + 1] {
         assert!(client.put("/map?k=v", &value[..length]).status < 300);
@@ -22,7 +22,7 @@ fn a_value_of_the_greatest_length_is_taken_and_one_byte_more_is_not() {
 }
 
 #[test]
-fn after_a_value_that_is_too_large_the_connection_serves_on() {
+fn a_connection_survives_a_value_that_is_too_long() {
     let node = Node::alone(&[("MAX_VALUE_BYTES", "10")]);
     let mut client = node.client();
     assert_eq!(client.put("/map?k=a", b"0123456789").status, 201);
@@ -32,17 +32,17 @@ fn after_a_value_that_is_too_large_the_connection_serves_on() {
     }
     let chunk = [&b"20000\r\n"[..], &vec![b'x'; 0x20000], b"\r\n0\r\n\r\n"].concat();
     client.send("PUT /map?k=a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n").send(chunk);
-    assert_refused(&client.answer(), 413);
+    assert_refused(&client.response(), 413);
     assert_eq!(client.get("/map?k=a").body, b"a=0123456789\n");
 }
 
 #[test]
-fn a_key_of_the_greatest_length_is_taken_and_one_byte_more_is_not() {
+fn the_longest_key_is_accepted_and_one_byte_more_is_refused() {
     let node = Node::alone(&[]);
     let longest = "k".repeat(1024);
     assert_eq!(node.put(&longest, "1").status, 201);
     assert_eq!(node.read(&longest), "1");
-    // 1024 bytes, and three times as many in the URL.
+    // 1024 bytes, which take three times as many in the URL.
     let accented = "é".repeat(512);
     assert_eq!(node.put(&accented, "2").status, 201);
     assert_eq!(node.read(&accented), "2");
@@ -69,8 +69,8 @@ fn a_url_may_be_64_kib_long_and_no_longer() {
 }
 
 #[test]
-fn a_full_store_refuses_and_keeps_what_it_has() {
-    // Each entry counts 96 bytes beside its key and value.
+fn a_full_store_refuses_writes_and_keeps_its_contents() {
+    // Each entry counts for 96 bytes beside its key and value.
     let node = Node::alone(&[("MAX_STORE_BYTES", "1KiB")]);
     let mut client = node.client();
     assert_eq!(client.put("/map?k=a", &[b'1'; 415]).status, 201);
@@ -87,7 +87,7 @@ fn a_full_store_refuses_and_keeps_what_it_has() {
     }
     assert_eq!(node.get("a"), Some(vec![b'1'; 415]));
     assert_eq!(node.get("c"), None);
-    // What takes less room, or no more, is taken.
+    // Writes that need no more room are accepted.
     assert_eq!(client.put("/map?k=a", &[b'3'; 415]).status, 204);
     assert_eq!(client.put("/map?k=a", b"small").status, 204);
     assert_eq!(client.put("/map?k=c", &[b'4'; 100]).status, 201);

@@ -1,4 +1,4 @@
-//! Reading and writing.
+//! `PUT` and `GET` of `/map`.
 
 use super::without_date;
 use crate::support::{Node, assert_refused};
@@ -8,36 +8,36 @@ use proptest::test_runner::{Config, RngSeed, TestRunner};
 use std::cell::RefCell;
 
 #[test]
-fn a_put_is_201_for_a_new_key_and_204_for_one_that_is_there_both_without_a_body() {
+fn a_put_returns_201_for_a_new_key_and_204_for_an_existing_one_without_a_body() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     let created = client.put("/map?k=a", b"1");
     assert_eq!(without_date(&created), "HTTP/1.1 201 Created|Content-Length: 0");
     let replaced = client.put("/map?k=a", b"2");
     assert_eq!(without_date(&replaced), "HTTP/1.1 204 No Content|Content-Length: 0");
-    // Whatever came behind the heads would be taken for the start of this answer.
+    // If the responses before had a body, this one would begin with it.
     let found = client.get("/map?k=a");
-    let tag = found.header("ETag").expect("the answer for one key says its version");
+    let etag = found.header("ETag").expect("the response for one key has its version");
     let modified = found.header("Last-Modified").expect("and its time");
     assert_eq!(
         without_date(&found),
         format!(
-            "HTTP/1.1 200 OK|Content-Type: application/octet-stream|ETag: {tag}|Last-Modified: {modified}|Content-Length: 4"
+            "HTTP/1.1 200 OK|Content-Type: application/octet-stream|ETag: {etag}|Last-Modified: {modified}|Content-Length: 4"
         )
     );
     assert_eq!(found.body, b"a=2\n");
 }
 
 #[test]
-fn a_get_gives_the_keys_in_the_order_asked_with_duplicates_and_without_the_absent() {
+fn a_get_returns_keys_in_the_order_requested_with_duplicates_and_without_absent_ones() {
     let node = Node::alone(&[]);
     for (key, value) in [("a", "1"), ("b", "2"), ("c", "3")] {
         node.write(key, value);
     }
     let mut client = node.client();
     let mut get = |target: &str| {
-        let answer = client.get(target);
-        (answer.status, answer.text())
+        let response = client.get(target);
+        (response.status, response.text())
     };
     let ok = |text: &str| (200, text.to_owned());
     assert_eq!(get("/map?k=c&k=a&k=b"), ok("c=3\na=1\nb=2\n"));
@@ -45,13 +45,13 @@ fn a_get_gives_the_keys_in_the_order_asked_with_duplicates_and_without_the_absen
     assert_eq!(get("/map?k=absent&k=b&k=gone"), ok("b=2\n"));
     assert_eq!(get("/map?x=1&k=b&y&=z&k=a&"), ok("b=2\na=1\n"));
     assert_eq!(get("/map/?k=a"), ok("a=1\n"));
-    // As to a proxy, which HTTP asks every server to take.
+    // The absolute form, which HTTP requires every server to accept.
     assert_eq!(get("http://test:80/map?k=a"), ok("a=1\n"));
     assert_eq!(get("http://test").0, 404);
 }
 
 #[test]
-fn what_a_get_or_put_lacks_is_said() {
+fn a_get_or_put_with_wrong_parameters_is_refused_with_a_reason() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     assert_refused(&client.get("/map?k=absent"), 404);
@@ -125,7 +125,7 @@ fn bad_percent_encoding_and_bad_utf8_are_refused() {
 }
 
 #[test]
-fn the_key_and_the_value_may_be_empty() {
+fn keys_and_values_may_be_empty() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     assert_eq!(client.put("/map?k=", b"of the empty key").status, 201);
@@ -136,14 +136,14 @@ fn the_key_and_the_value_may_be_empty() {
     assert_eq!(client.get("/map?k").body, b"=\n");
     assert_eq!(client.put("/map?k=empty", b"").status, 201);
     assert_eq!(client.get("/map?k=empty").body, b"empty=\n");
-    // No body at all is an empty value too.
-    let answer = client.send("PUT /map?k=none HTTP/1.1\r\nHost: test\r\n\r\n").answer();
-    assert_eq!(answer.status, 201);
+    // A request without a body writes an empty value.
+    let response = client.send("PUT /map?k=none HTTP/1.1\r\nHost: test\r\n\r\n").response();
+    assert_eq!(response.status, 201);
     assert_eq!(client.get("/map?k=none").body, b"none=\n");
 }
 
 #[test]
-fn values_come_back_byte_for_byte() {
+fn values_are_returned_byte_for_byte() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     let all_bytes: Vec<u8> = (0..=255).collect();
@@ -170,8 +170,8 @@ fn values_come_back_byte_for_byte() {
     }
 }
 
-/// Percent-encodes a key, each byte in the style that it is given: as itself, if it may be, or in
-/// lower or upper hex digits.
+/// Percent-encodes a key, each byte in its style: literally if that is allowed, or in lower- or
+/// upper-case hex digits.
 fn encode_in_styles(key: &str, styles: &[u8]) -> String {
     let styled = key.bytes().zip(styles.iter().cycle());
     let encoded = styled.map(|(byte, style)| match (style % 3, byte) {

@@ -1,4 +1,4 @@
-//! Methods and paths.
+//! Methods and paths: `HEAD`, unsupported methods and unknown paths.
 
 use super::without_date;
 use crate::support::{Node, assert_refused};
@@ -21,38 +21,38 @@ fn head_is_get_without_a_body() {
         assert_eq!(head.status, 200, "{target}");
         assert_eq!(head.body, b"");
     }
-    // Had any of them a body, the next answer would begin with it.
+    // If any of the responses before had a body, this one would begin with it.
     assert_eq!(client.get("/map?k=a").body, b"a=value\n");
 }
 
 #[test]
-fn other_methods_are_405_with_allow() {
+fn other_methods_get_405_with_allow() {
     let node = Node::alone(&[]);
     node.write("a", "value");
     let mut client = node.client();
     let others = ["PATCH", "OPTIONS", "TRACE", "CONNECT", "get", "PROPFIND", "X-Y"];
     for method in others {
         for body in [&b""[..], b"some body", &[b'x'; 5000]] {
-            let answer = client.request(method, "/map?k=a", &[], body);
-            assert_refused(&answer, 405);
-            assert_eq!(answer.header("Allow"), Some("GET, HEAD, PUT, POST, DELETE"));
-            let answer = client.request(method, "/map/a", &[], body);
-            assert_refused(&answer, 405);
-            assert_eq!(answer.header("Allow"), Some("GET, HEAD, PUT, DELETE"));
+            let response = client.request(method, "/map?k=a", &[], body);
+            assert_refused(&response, 405);
+            assert_eq!(response.header("Allow"), Some("GET, HEAD, PUT, POST, DELETE"));
+            let response = client.request(method, "/map/a", &[], body);
+            assert_refused(&response, 405);
+            assert_eq!(response.header("Allow"), Some("GET, HEAD, PUT, DELETE"));
         }
     }
     for target in ["/keys", "/peers", "/stats", "/metrics", "/healthz", "/readyz"] {
         for method in others.into_iter().chain(["PUT", "POST", "DELETE"]) {
-            let answer = client.request(method, target, &[], &[]);
-            assert_refused(&answer, 405);
-            assert_eq!(answer.header("Allow"), Some("GET, HEAD"));
+            let response = client.request(method, target, &[], &[]);
+            assert_refused(&response, 405);
+            assert_eq!(response.header("Allow"), Some("GET, HEAD"));
         }
     }
     assert_eq!(client.get("/map?k=a").body, b"a=value\n");
 }
 
 #[test]
-fn an_unknown_path_is_404() {
+fn an_unknown_path_gets_404() {
     let node = Node::alone(&[]);
     let mut client = node.client();
     for target in [

@@ -12,10 +12,10 @@ mod bodies;
 
 mod pages;
 
-use crate::support::Answer;
+use crate::support::Response;
 
-/// The whole answer, without the one line that differs each time.
-fn without_date(answer: &Answer) -> String {
-    assert!(answer.header("Date").is_some_and(|date| date.ends_with(" GMT")), "{answer:?}");
-    answer.head.lines().filter(|line| !line.starts_with("Date:")).collect::<Vec<_>>().join("|")
+/// The head without the date, which differs each time.
+fn without_date(response: &Response) -> String {
+    assert!(response.header("Date").is_some_and(|date| date.ends_with(" GMT")), "{response:?}");
+    response.head.lines().filter(|line| !line.starts_with("Date:")).collect::<Vec<_>>().join("|")
 }

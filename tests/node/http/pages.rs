@@ -1,9 +1,9 @@
-//! Pages.
+//! The other endpoints: `/stats`, `/healthz`, `/readyz` and `/metrics`.
 
 use crate::support::{Cluster, Node, assert_refused};
 
 #[test]
-fn stats_has_the_names_of_k8s_gossipcar_first_and_counts_right() {
+fn stats_begins_with_the_names_of_k8s_gossipcar_and_counts_correctly() {
     let node = Node::alone(&[("MY_POD_NAME", "pod-7"), ("CLUSTER", "shop")]);
     let mut client = node.client();
     let before = node.stats();
@@ -16,9 +16,9 @@ fn stats_has_the_names_of_k8s_gossipcar_first_and_counts_right() {
     client.request("PATCH", "/map?k=a", &[], &[]);
     client.request("HEAD", "/map?k=a", &[], &[]);
     client.get("/readyz");
-    let answer = client.get("/stats");
-    assert_eq!(answer.header("Content-Type"), Some("text/plain; charset=UTF-8"));
-    let text = answer.text();
+    let response = client.get("/stats");
+    assert_eq!(response.header("Content-Type"), Some("text/plain; charset=UTF-8"));
+    let text = response.text();
     let names: Vec<&str> =
         text.lines().map(|line| line.split('=').next().unwrap_or_default()).collect();
     assert_eq!(
@@ -29,9 +29,9 @@ fn stats_has_the_names_of_k8s_gossipcar_first_and_counts_right() {
     let grown =
         |name: &str| now[name].parse::<u64>().unwrap() - before[name].parse::<u64>().unwrap();
     assert_eq!(grown("nBadHttpReqs"), 7);
-    // Both looks at /stats are among them, each counted after it was written.
+    // Two requests for /stats are among them, each counted after its response was written.
     assert_eq!(grown("nGoodHttpReqs"), 12 + 2);
-    // Local date and time without a zone, in k8s-gossipcar's format: 2018-05-05T12:00:00.123
+    // k8s-gossipcar's format is local time without a zone: 2018-05-05T12:00:00.123
     let since = now["upSince"].as_bytes();
     assert!(since.len() == 23 && since[10] == b'T' && since[19] == b'.', "{}", now["upSince"]);
     assert!(now["upTimeSecs"].parse::<u64>().unwrap() < 60);
@@ -41,17 +41,17 @@ fn stats_has_the_names_of_k8s_gossipcar_first_and_counts_right() {
 }
 
 #[test]
-fn healthz_and_readyz_say_how_it_is() {
-    let places = Cluster::places(2);
-    let first = places.start(0, &[("READY_TIMEOUT", "1h"), ("SYNC_INTERVAL", "50ms")]);
+fn healthz_and_readyz_report_the_state_of_the_node() {
+    let addresses = Cluster::addresses(2);
+    let first = addresses.start(0, &[("READY_TIMEOUT", "1h"), ("SYNC_INTERVAL", "50ms")]);
     let mut client = first.client();
     assert_eq!(client.get("/healthz").text(), "ok\n");
     let unready = client.get("/readyz");
     assert_refused(&unready, 503);
     assert!(unready.text().contains("no exchange with a peer"), "{unready:?}");
-    // It can be read and written meanwhile.
+    // It accepts reads and writes meanwhile.
     assert_eq!(client.put("/map?k=a", b"1").status, 201);
-    let second = places.start(1, &[("SYNC_INTERVAL", "50ms")]);
+    let second = addresses.start(1, &[("SYNC_INTERVAL", "50ms")]);
     first.wait_until_ready();
     assert_eq!(client.get("/readyz").text(), "ready\n");
     second.wait_until_ready();
@@ -59,14 +59,14 @@ fn healthz_and_readyz_say_how_it_is() {
 }
 
 #[test]
-fn ready_without_any_peer_once_the_time_is_up() {
-    let node = Cluster::places(2).start(0, &[("READY_TIMEOUT", "300ms")]);
+fn a_node_without_peers_is_ready_after_ready_timeout() {
+    let node = Cluster::addresses(2).start(0, &[("READY_TIMEOUT", "300ms")]);
     node.wait_until_ready();
     assert!(node.count("upSecs") < 10);
     assert_eq!(node.count("nOutSyncs"), 0);
 }
 
-/// Why a text is not in Prometheus's text format, if it is not.
+/// The number of metrics, or why the text is not in the Prometheus text format.
 fn check_prometheus(text: &str) -> Result<usize, String> {
     let is_name = |name: &str| {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_:".contains(&byte);
@@ -74,7 +74,7 @@ fn check_prometheus(text: &str) -> Result<usize, String> {
     };
     let mut seen = Vec::new();
     if !text.ends_with('\n') {
-        return Err("the last line has no end".into());
+        return Err("the last line does not end with a line feed".into());
     }
     let mut lines = text.lines();
     while let Some(help) = lines.next() {
@@ -84,7 +84,7 @@ fn check_prometheus(text: &str) -> Result<usize, String> {
             return wrong("not a HELP line");
         };
         if !is_name(name) || text.is_empty() || seen.contains(&name) {
-            return wrong("a bad name, a name that comes twice, or no text");
+            return wrong("an invalid name, a repeated name, or no text");
         }
         seen.push(name);
         let kind = lines.next().and_then(|line| line.strip_prefix(&format!("# TYPE {name} ")));
@@ -103,12 +103,12 @@ fn check_prometheus(text: &str) -> Result<usize, String> {
 }
 
 #[test]
-fn metrics_are_in_the_format_of_prometheus() {
+fn metrics_are_in_the_prometheus_text_format() {
     let node = Node::alone(&[]);
     node.write("a", "1");
-    let answer = node.request("GET", "/metrics", &[]);
-    assert_eq!(answer.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    let text = answer.text();
+    let response = node.request("GET", "/metrics", &[]);
+    assert_eq!(response.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let text = response.text();
     assert!(check_prometheus(&text).unwrap() > 20);
     assert!(text.contains("\ngossip_sidecar_keys 1\n"), "{text}");
     assert!(text.contains("\ngossip_sidecar_http_requests_good_total "), "{text}");

@@ -1,12 +1,15 @@
-//! Grammar.
+//! Input that violates the grammar, or claims what is not true.
 
-use super::{SOON, TROUBLES, assert_counted, assert_gossips, call, clock_ms, hello, node, say};
+use super::{
+    FAILURE_COUNTERS, REACTION_LIMIT, assert_counted, assert_gossips, clock_ms, connect, hello,
+    node, send_and_read,
+};
 use crate::support::{eventually, same};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 
 #[test]
-fn what_is_not_the_protocol_is_refused_and_changes_nothing() {
+fn bad_grammar_is_refused_and_changes_nothing() {
     let node = node();
     node.write("ours", "value");
     let greeting = hello("default", "00000001");
@@ -48,8 +51,8 @@ fn what_is_not_the_protocol_is_refused_and_changes_nothing() {
         } else {
             text
         };
-        let answer = say(&node, format!("{greeting}{text}"));
-        assert_eq!(answer, "refuse grammar\n", "{text:?}");
+        let reply = send_and_read(&node, format!("{greeting}{text}"));
+        assert_eq!(reply, "refuse grammar\n", "{text:?}");
         refused += 1;
         assert_counted(&node, "nRefusedGrammar", refused);
     }
@@ -65,19 +68,19 @@ fn what_is_not_the_protocol_is_refused_and_changes_nothing() {
         "hello 1 default 00000001 019abcdef012 -1 0000000000000000\n",
         "HELLO 1 default 00000001 019abcdef012 0 0000000000000000\n",
     ] {
-        assert_eq!(say(&node, text), "refuse grammar\n", "{text:?}");
+        assert_eq!(send_and_read(&node, text), "refuse grammar\n", "{text:?}");
         refused += 1;
         assert_counted(&node, "nRefusedGrammar", refused);
     }
-    assert_eq!(say(&node, b"\xff\xfe\x00\x01\n"), "refuse grammar\n");
+    assert_eq!(send_and_read(&node, b"\xff\xfe\x00\x01\n"), "refuse grammar\n");
     assert_eq!(node.stats()["digest"], before);
-    // Forty of them, and a few lines.
+    // About forty refusals, and a few lines of log.
     assert!(node.log_lines() < 10, "{}", node.log());
     assert_gossips(&node, "still");
 }
 
 #[test]
-fn counts_and_lengths_that_lie_are_refused_or_do_no_harm() {
+fn false_counts_and_lengths_are_refused_or_harmless() {
     let node = node();
     node.write("ours", "value");
     let before = node.stats()["digest"].clone();
@@ -91,12 +94,13 @@ fn counts_and_lengths_that_lie_are_refused_or_do_no_harm() {
         |count: u64| -> String { (0..count).map(|hash| format!(" {hash:016x}")).collect() };
     let mut refused = 0;
     for said in [
-        // More follows than was said: there is no line feed where one should be.
+        // More bytes follow than announced, so that there is no line feed where one is expected.
         format!("put {version} 3 4\nkeyvalue\n"),
         format!("put {version} 2 5\nkeyvalue\n"),
         format!("put {version} 0 0\nkeyvalue\n"),
         format!("del {version} 2\nkey\n"),
-        // Less follows, and what comes next is taken for the rest of it.
+        // Fewer bytes follow than announced, so that the next message is read as part of the
+        // record.
         format!("put {version} 3 7\nkeyvalue\n\nx"),
         format!("put {version} 1 1\n\u{e9}"),
         format!("list -{}\n", items(33)),
@@ -108,7 +112,11 @@ fn counts_and_lengths_that_lie_are_refused_or_do_no_harm() {
         "tell 0 4294967296\n".to_owned(),
         "since ffffffffffff\n".to_owned(),
     ] {
-        assert_eq!(say(&node, format!("{greeting}{said}")), "refuse grammar\n", "{said:?}");
+        assert_eq!(
+            send_and_read(&node, format!("{greeting}{said}")),
+            "refuse grammar\n",
+            "{said:?}"
+        );
         refused += 1;
         assert_counted(&node, "nRefusedGrammar", refused);
     }
@@ -116,12 +124,13 @@ fn counts_and_lengths_that_lie_are_refused_or_do_no_harm() {
         format!("hello 1 default 00000001 {:012x} {count} ffffffffffffffff\n", clock_ms())
     };
     for count in ["18446744073709551616", "-1", "1e9"] {
-        assert_eq!(say(&node, hello_with(count)), "refuse grammar\n", "{count}");
+        assert_eq!(send_and_read(&node, hello_with(count)), "refuse grammar\n", "{count}");
         refused += 1;
         assert_counted(&node, "nRefusedGrammar", refused);
     }
     assert_eq!(node.stats()["digest"], before);
-    // A digest and a count of what is not there, as many items as may be, and nothing of it sent.
+    // A digest and a count of entries that do not exist, and as many items as allowed, none of
+    // which is sent.
     for count in ["18446744073709551615", "0"] {
         for lie in [
             "\n\n".to_owned(),
@@ -130,8 +139,8 @@ fn counts_and_lengths_that_lie_are_refused_or_do_no_harm() {
             format!("gone{}\n\n\n", hashes(32)),
             "tell 0 4294967295\n\n\n".to_owned(),
         ] {
-            let answer = say(&node, hello_with(count) + &lie);
-            assert!(answer.contains("done "), "{count} {lie:?}: {answer:?}");
+            let reply = send_and_read(&node, hello_with(count) + &lie);
+            assert!(reply.contains("done "), "{count} {lie:?}: {reply:?}");
         }
     }
     assert_eq!(node.stats()["digest"], before);
@@ -172,7 +181,7 @@ fn random_bytes_change_nothing() {
                 _ => bytes.extend_from_slice(words[rng.usize(0..words.len())].as_bytes()),
             }
         }
-        let mut stream = call(&node);
+        let mut stream = connect(&node);
         let _ = stream.write_all(&bytes);
         let _ = stream.shutdown(Shutdown::Write);
         let _ = stream.read_to_end(&mut Vec::new());
@@ -180,11 +189,11 @@ fn random_bytes_change_nothing() {
     assert_eq!(node.stats()["digest"], before);
     assert_eq!(node.read("ours"), "value");
     assert_eq!(node.count("panics"), 0);
-    // Each of them is counted once, as one thing or another.
-    eventually(SOON, "all are counted", || {
+    // Each connection is counted once.
+    eventually(REACTION_LIMIT, "all connections are counted", || {
         let stats = node.stats();
         let count = |name: &str| stats[name].parse::<u64>().expect("it is a number");
-        same(TROUBLES.into_iter().map(count).sum::<u64>() + count("nInSyncs"), 300)
+        same(FAILURE_COUNTERS.into_iter().map(count).sum::<u64>() + count("nInSyncs"), 300)
     });
     assert!(node.count("nRefusedGrammar") > 100, "{}", node.count("nRefusedGrammar"));
     assert!(node.log_lines() < 15, "{}", node.log());

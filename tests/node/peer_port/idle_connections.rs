@@ -1,38 +1,38 @@
-//! Idle connections.
+//! Connections on which nothing, or too little, is sent.
 
-use super::{SOON, TROUBLES, assert_gossips, call, hello, node};
+use super::{FAILURE_COUNTERS, REACTION_LIMIT, assert_gossips, connect, hello, node};
 use crate::support::{Cluster, eventually, same};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 #[test]
-fn who_says_nothing_loses_the_connection_after_a_second() {
+fn a_silent_initiator_is_disconnected_after_a_second() {
     let node = node();
     let began = Instant::now();
-    let mut stream = call(&node);
+    let mut stream = connect(&node);
     assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0);
     let after = began.elapsed();
     assert!((900..5000).contains(&after.as_millis()), "{after:?}");
 }
 
 #[test]
-fn who_connects_and_closes_without_a_word_is_not_worth_one() {
+fn connections_closed_without_a_byte_are_neither_counted_nor_logged() {
     let node = node();
     for half in [true, false] {
         for _ in 0..50 {
-            let mut stream = call(&node);
+            let mut stream = connect(&node);
             if half {
                 stream.shutdown(Shutdown::Write).unwrap();
-                // The node has taken note of it once it closes too.
+                // The node has handled the connection once it closes too.
                 assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0);
             }
         }
     }
     assert_gossips(&node, "still");
     let stats = node.stats();
-    for name in TROUBLES {
-        // Of those that close at once some may still be there when the next one calls.
+    for name in FAILURE_COUNTERS {
+        // Some connections may not be closed yet when the next ones are made.
         assert!(stats[name] == "0" || name == "nRefusedBusy", "{name}");
     }
     let log = node.log();
@@ -41,25 +41,26 @@ fn who_connects_and_closes_without_a_word_is_not_worth_one() {
 }
 
 #[test]
-fn a_hundred_callers_at_once_are_told_to_come_back_and_gossip_goes_on() {
+fn a_hundred_initiators_at_once_are_refused_as_busy_and_gossip_goes_on() {
     let node = node();
     let before_kib = node.resident_kib();
     let began = Instant::now();
-    let mut initiators: Vec<TcpStream> = (0..100).map(|_| call(&node)).collect();
+    let mut initiators: Vec<TcpStream> = (0..100).map(|_| connect(&node)).collect();
     let held = began.elapsed();
     let mut busy = 0;
     for initiator in &mut initiators {
-        let mut answer = String::new();
-        // Those who got a place say nothing, and lose it after a second.
-        initiator.read_to_string(&mut answer).unwrap();
-        match answer.as_str() {
+        let mut reply = String::new();
+        // Initiators that are accepted send nothing, and time out after a second.
+        initiator.read_to_string(&mut reply).unwrap();
+        match reply.as_str() {
             "refuse busy\n" => busy += 1,
             "" => {}
             other => panic!("{other:?}"),
         }
     }
-    println!("{busy} of 100 were told that it is busy; they came within {held:?}");
-    // Eight are answered at a time. On a busy machine the first may be gone before the last come.
+    println!("{busy} of 100 were refused as busy; all were connected within {held:?}");
+    // Eight are accepted at a time. On a busy machine the first may time out before the last
+    // connect.
     assert!(busy <= 92 && (busy == 92 || held > Duration::from_millis(500)), "{busy} in {held:?}");
     assert_eq!(node.count("nRefusedBusy"), busy);
     let grown_kib = node.resident_kib().saturating_sub(before_kib);
@@ -73,36 +74,36 @@ fn a_cluster_converges_while_its_peer_ports_are_crowded() {
     let cluster = Cluster::start(3, &[("SYNC_INTERVAL", "100ms")]);
     for round in 0..5 {
         let crowd: Vec<TcpStream> =
-            cluster.nodes.iter().flat_map(|node| (0..20).map(|_| call(node))).collect();
+            cluster.nodes.iter().flat_map(|node| (0..20).map(|_| connect(node))).collect();
         cluster.nodes[round % 3].write("key", format!("value {round}"));
         drop(crowd);
-        cluster.wait_for(SOON, "key", &format!("value {round}"));
+        cluster.wait_for(REACTION_LIMIT, "key", &format!("value {round}"));
     }
 }
 
 #[test]
-fn hundreds_of_callers_that_never_speak_take_few_threads_and_lines_of_log() {
+fn hundreds_of_silent_initiators_take_few_threads_and_log_lines() {
     let node = node();
     let before_kib = node.resident_kib();
     let threads = node.threads();
     let descriptors = node.descriptors();
-    let mut answers = Vec::new();
+    let mut replies = Vec::new();
     let (most_threads, most_kib) = node.peaks_while(|| {
-        let initiators: Vec<TcpStream> = (0..400).map(|_| call(&node)).collect();
-        // HTTP does not wait for them.
+        let initiators: Vec<TcpStream> = (0..400).map(|_| connect(&node)).collect();
+        // HTTP is not affected.
         node.write("meanwhile", "served");
         for mut initiator in initiators {
-            let mut answer = String::new();
-            initiator.read_to_string(&mut answer).unwrap();
-            answers.push(answer);
+            let mut reply = String::new();
+            initiator.read_to_string(&mut reply).unwrap();
+            replies.push(reply);
         }
     });
-    let busy = answers.iter().filter(|answer| *answer == "refuse busy\n").count();
-    let silent = answers.iter().filter(|answer| answer.is_empty()).count();
+    let busy = replies.iter().filter(|reply| *reply == "refuse busy\n").count();
+    let silent = replies.iter().filter(|reply| reply.is_empty()).count();
     println!("{busy} busy, {silent} silent, {most_threads} threads");
-    assert_eq!(busy + silent, 400, "{answers:?}");
+    assert_eq!(busy + silent, 400, "{replies:?}");
     assert!(busy >= 200, "{busy}");
-    eventually(SOON, "each is counted", || {
+    eventually(REACTION_LIMIT, "each is counted", || {
         let counts = (node.count("nRefusedBusy"), node.count("nFailedInSyncs"));
         same(counts, (busy as u64, silent as u64))
     });
@@ -111,13 +112,13 @@ fn hundreds_of_callers_that_never_speak_take_few_threads_and_lines_of_log() {
     assert!(grown_kib < 4096, "{grown_kib} KiB");
     assert!(node.log_lines() < 15, "{}", node.log());
     assert_gossips(&node, "still");
-    eventually(SOON, "all is given back", || {
+    eventually(REACTION_LIMIT, "all threads and descriptors are released", || {
         same(node.descriptors() <= descriptors + 4 && node.threads() <= threads + 8, true)
     });
 }
 
 #[test]
-fn callers_that_never_close_hold_nothing() {
+fn initiators_that_never_close_hold_no_resources() {
     let node = node();
     let threads = node.threads();
     let descriptors = node.descriptors();
@@ -129,18 +130,18 @@ fn callers_that_never_close_hold_nothing() {
             2 => "hello 2\n".to_owned(),
             _ => "junk\n".to_owned(),
         };
-        // Whoever came before may still have his place for a moment.
-        eventually(SOON, "it is answered", || {
-            let mut stream = call(&node);
+        // An earlier initiator may still hold its permit for a moment.
+        eventually(REACTION_LIMIT, "it is answered", || {
+            let mut stream = connect(&node);
             stream.write_all(greeting.as_bytes()).unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).unwrap();
-            let is_busy = answer.contains("busy");
+            let mut reply = String::new();
+            stream.read_to_string(&mut reply).unwrap();
+            let is_busy = reply.contains("busy");
             kept.push(stream);
-            if is_busy { Err(answer) } else { Ok(()) }
+            if is_busy { Err(reply) } else { Ok(()) }
         });
     }
-    eventually(SOON, "all is given back", || {
+    eventually(REACTION_LIMIT, "all threads and descriptors are released", || {
         let now = (node.threads(), node.descriptors());
         let is_back = now.0 <= threads + 8 && now.1 <= descriptors + 4;
         if is_back { Ok(()) } else { Err(format!("{now:?} instead of {threads}, {descriptors}")) }

@@ -1,7 +1,8 @@
-//! Truncation.
+//! Exchanges that end early, or arrive slowly.
 
 use super::{
-    SOON, TROUBLES, assert_counted, assert_gossips, call, clock_ms, hello, node, say, visit,
+    FAILURE_COUNTERS, REACTION_LIMIT, assert_counted, assert_gossips, clock_ms, connect, hello,
+    node, one_key_exchange, send_and_read,
 };
 use crate::support::{eventually, same};
 use std::io::{Read, Write};
@@ -9,25 +10,25 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_exchange_that_is_cut_off_changes_nothing_it_had_not_said() {
+fn a_truncated_exchange_stores_complete_records_only() {
     let node = node();
-    let whole = visit("key", "value");
+    let whole = one_key_exchange("key", "value");
     let is_said = whole.find("value\n").map(|start| start + "value\n".len());
     for length in 0..whole.len() {
-        let mut stream = call(&node);
+        let mut stream = connect(&node);
         stream.write_all(&whole.as_bytes()[..length]).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
+        let mut reply = Vec::new();
+        let _ = stream.read_to_end(&mut reply);
         let is_there = node.get("key").is_some();
         assert_eq!(is_there, is_said.is_some_and(|said| length >= said), "after {length} bytes");
     }
-    assert!(say(&node, whole).contains("done "));
+    assert!(send_and_read(&node, whole).contains("done "));
     assert_eq!(node.read("key"), "value");
 }
 
 #[test]
-fn half_closed_exchanges_are_broken_ones_and_end_at_once() {
+fn half_closed_exchanges_count_as_broken_and_end_at_once() {
     let node = node();
     let version = format!("{:012x}0000-00000001", clock_ms());
     let greeting = hello("default", "00000001");
@@ -41,7 +42,7 @@ fn half_closed_exchanges_are_broken_ones_and_end_at_once() {
         format!("{greeting}put {version} 3 5\nkeyvalue"),
     ] {
         let began = Instant::now();
-        let mut stream = call(&node);
+        let mut stream = connect(&node);
         stream.write_all(said.as_bytes()).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0, "{said:?}");
@@ -50,41 +51,41 @@ fn half_closed_exchanges_are_broken_ones_and_end_at_once() {
         assert_counted(&node, "nFailedInSyncs", broken);
     }
     assert_eq!(node.count("keys"), 0);
-    // Who has said all that he will say may close his side.
-    let mut stream = call(&node);
-    stream.write_all(visit("key", "value").as_bytes()).unwrap();
+    // A peer that has sent everything may close its side.
+    let mut stream = connect(&node);
+    stream.write_all(one_key_exchange("key", "value").as_bytes()).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.contains("done "), "{answer:?}");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.contains("done "), "{reply:?}");
     assert_gossips(&node, "still");
 }
 
 #[test]
-fn a_hello_that_comes_byte_by_byte_is_answered() {
+fn a_hello_sent_byte_by_byte_is_answered() {
     let node = node();
-    let mut stream = call(&node);
+    let mut stream = connect(&node);
     for byte in (hello("default", "00000001") + "\n").bytes() {
         stream.write_all(&[byte]).unwrap();
-        // Only so that the bytes travel one by one; nothing depends on how long this takes.
+        // Lets the bytes travel one by one; no condition depends on it.
         std::thread::yield_now();
     }
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.contains("done "), "{answer:?}");
-    eventually(SOON, "it is counted", || same(node.count("nInSyncs"), 1));
-    for name in TROUBLES {
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.contains("done "), "{reply:?}");
+    eventually(REACTION_LIMIT, "it is counted", || same(node.count("nInSyncs"), 1));
+    for name in FAILURE_COUNTERS {
         assert_eq!(node.count(name), 0, "{name}");
     }
 }
 
 #[test]
 #[ignore = "takes the 30 s of an exchange; run by test.sh in release"]
-fn exchanges_that_trickle_are_cut_off_when_their_time_is_up() {
+fn trickling_exchanges_are_disconnected_at_their_deadline() {
     let node = node();
     let version = format!("{:012x}0000-00000001", clock_ms());
     let greeting = hello("default", "00000001");
-    // Each keeps on saying something: the first line, lines that ask for nothing, a value.
+    // Each of them goes on sending something: the first line, empty wants, a value.
     let value = format!("{greeting}put {version} 3 10000\nkey{}", "x".repeat(10_000));
     let said = [
         (0, greeting.clone()),
@@ -93,7 +94,7 @@ fn exchanges_that_trickle_are_cut_off_when_their_time_is_up() {
     ];
     let began = Instant::now();
     let trickle = |at_once: usize, text: &str| {
-        let mut stream = call(&node);
+        let mut stream = connect(&node);
         stream.write_all(&text.as_bytes()[..at_once]).unwrap();
         for byte in text.as_bytes()[at_once..].iter().cycle() {
             if stream.write_all(&[*byte]).is_err() {
@@ -101,7 +102,7 @@ fn exchanges_that_trickle_are_cut_off_when_their_time_is_up() {
             }
             // The pace of the bytes.
             std::thread::sleep(Duration::from_millis(500));
-            assert!(began.elapsed() < Duration::from_secs(60), "it is still read");
+            assert!(began.elapsed() < Duration::from_secs(60), "the exchange is still read");
         }
         began.elapsed()
     };

@@ -1,30 +1,30 @@
-//! What is demanded of every node.
+//! Assertions that many tests share.
 
-use crate::support::{ANSWER_LIMIT, Answer, Node, eventually, same};
+use crate::support::{Node, RESPONSE_LIMIT, Response, eventually, same};
 
 pub const KIB: usize = 1024;
 pub const MIB: usize = 1024 * 1024;
 
-/// That a refusal has the status, and one line of text that says more than the status does.
+/// Asserts that a response is a refusal with this status, and with one line of text as its reason.
 #[track_caller]
-pub fn assert_refused(answer: &Answer, status: u16) {
-    assert_eq!(answer.status, status, "{answer:?}");
-    let text = answer.text();
+pub fn assert_refused(response: &Response, status: u16) {
+    assert_eq!(response.status, status, "{response:?}");
+    let text = response.text();
     assert!(text.ends_with('\n') && text.lines().count() == 1 && text.len() > 12, "{text:?}");
-    assert_eq!(answer.header("Content-Type"), Some("text/plain; charset=UTF-8"));
-    assert_eq!(answer.header("Content-Length"), Some(text.len().to_string().as_str()));
+    assert_eq!(response.header("Content-Type"), Some("text/plain; charset=UTF-8"));
+    assert_eq!(response.header("Content-Length"), Some(text.len().to_string().as_str()));
 }
 
-/// That the node answers a PUT and a GET, over a connection of its own.
+/// Asserts that the node serves a PUT and a GET over new connections.
 #[track_caller]
 pub fn assert_serves(node: &Node) {
     node.write("still", "serving");
     assert_eq!(node.read("still"), "serving");
 }
 
-/// That the node answers, and that a newcomer and it come to have the same.
+/// Asserts that the node serves, and that it converges with a newcomer.
 #[track_caller]
-pub fn assert_lives_on(node: &Node) {
+pub fn assert_healthy(node: &Node) {
     assert_serves(node);
     let here = node.peer.to_string();
     let settings = [("SERVICE_DNS_NAME", here.as_str()), ("SYNC_INTERVAL", "50ms")];
@@ -32,7 +32,7 @@ pub fn assert_lives_on(node: &Node) {
     newcomer.wait_until_ready();
     node.write("from here", "news");
     newcomer.write("from the newcomer", "more news");
-    eventually(ANSWER_LIMIT, "both have the same", || {
+    eventually(RESPONSE_LIMIT, "both have the same map", || {
         same(newcomer.read("from here"), "news".to_owned())?;
         same(node.read("from the newcomer"), "more news".to_owned())?;
         same(newcomer.stats()["digest"].clone(), node.stats()["digest"].clone())

@@ -1,66 +1,66 @@
-//! An HTTP client that shows every byte.
+//! An HTTP client that sends and shows every byte.
 
-use crate::support::ANSWER_LIMIT;
+use crate::support::RESPONSE_LIMIT;
 use std::fmt::{Debug, Write as _};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// A connection that is kept for any number of requests.
+/// A connection for any number of requests.
 pub struct Client {
     pub stream: TcpStream,
-    /// What has come and was not yet asked for.
+    /// Received bytes that belong to later responses.
     buffer: Vec<u8>,
 }
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the node listens");
-        stream.set_read_timeout(Some(ANSWER_LIMIT)).expect("the limit is not zero");
-        stream.set_write_timeout(Some(ANSWER_LIMIT)).expect("the limit is not zero");
+        stream.set_read_timeout(Some(RESPONSE_LIMIT)).expect("the limit is not zero");
+        stream.set_write_timeout(Some(RESPONSE_LIMIT)).expect("the limit is not zero");
         stream.set_nodelay(true).expect("the socket is open");
         Self { stream, buffer: Vec::new() }
     }
 
-    /// Sends bytes as they are.
+    /// Sends raw bytes.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.stream.write_all(bytes.as_ref()).expect("the node reads");
         self
     }
 
-    /// Sends one request and reads the answer.
+    /// Sends one request and reads the response.
     pub fn request(
         &mut self,
         method: &str,
         target: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Answer {
+    ) -> Response {
         self.send(request_bytes(method, target, headers, body));
-        self.answer_to(method)
+        self.response_to(method)
     }
 
-    pub fn get(&mut self, target: &str) -> Answer {
+    pub fn get(&mut self, target: &str) -> Response {
         self.request("GET", target, &[], &[])
     }
 
-    pub fn put(&mut self, target: &str, body: &[u8]) -> Answer {
+    pub fn put(&mut self, target: &str, body: &[u8]) -> Response {
         self.request("PUT", target, &[], body)
     }
 
-    /// Reads an answer.
-    pub fn answer(&mut self) -> Answer {
-        self.answer_to("GET")
+    pub fn response(&mut self) -> Response {
+        self.response_to("GET")
     }
 
-    /// Reads the answer to a method: HEAD has none of the body that is announced.
-    pub fn answer_to(&mut self, method: &str) -> Answer {
+    /// Reads the response to a request with this method: one to HEAD has no body, whatever its
+    /// length.
+    pub fn response_to(&mut self, method: &str) -> Response {
         let end = loop {
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
                 break end;
             }
             assert!(
-                self.read_more().expect("the node answers") > 0,
+                self.read_more().expect("the node responds") > 0,
                 "closed within the head: {:?}",
                 String::from_utf8_lossy(&self.buffer)
             );
@@ -70,30 +70,31 @@ impl Client {
         head.truncate(end);
         let head = String::from_utf8(head).expect("the head is a text");
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let mut answer =
-            Answer { status: status.expect("there is a status"), head, body: Vec::new() };
-        let length = match answer.header("Content-Length") {
+        let mut response =
+            Response { status: status.expect("there is a status"), head, body: Vec::new() };
+        let length = match response.header("Content-Length") {
             Some(length) => length.parse().expect("it is a number"),
-            // Only an interim answer, and one that says that nothing has changed, have none.
+            // Only an interim response and 304 have none.
             None => {
-                assert!([100, 304].contains(&answer.status), "no Content-Length: {answer:?}");
+                assert!([100, 304].contains(&response.status), "no Content-Length: {response:?}");
                 0
             }
         };
         let length = if method == "HEAD" { 0 } else { length };
         while self.buffer.len() < length {
-            assert!(self.read_more().expect("the node answers") > 0, "closed within the body");
+            assert!(self.read_more().expect("the node responds") > 0, "closed within the body");
         }
         let rest = self.buffer.split_off(length);
-        answer.body = std::mem::replace(&mut self.buffer, rest);
-        answer
+        response.body = std::mem::replace(&mut self.buffer, rest);
+        response
     }
 
     fn read_more(&mut self) -> io::Result<usize> {
         let mut buffer = [0; 16 * 1024];
         let read = loop {
             match self.stream.read(&mut buffer) {
-                // A process that is halted and goes on finds its waits with a timeout cut short.
+                // A read with a timeout is interrupted when the test's process is stopped and
+                // continued.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 outcome => break outcome?,
             }
@@ -102,24 +103,23 @@ impl Client {
         Ok(read)
     }
 
-    /// Reads to the end of the connection, which must be an orderly one; gives what still came.
+    /// Reads to the end of the stream, which must not be a reset.
     pub fn rest(mut self) -> Vec<u8> {
         while self.read_more().expect("the node closes in order") > 0 {}
         self.buffer
     }
 }
 
-/// An HTTP answer.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
-    /// Status line and headers, without the empty line that ends them.
+    /// The status line and the headers, without the empty line behind them.
     pub head: String,
     pub body: Vec<u8>,
 }
 
-impl Answer {
-    /// The header's value; there must not be two of it.
+impl Response {
+    /// The header's value; panics if the header is there twice.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.head.lines().skip(1).filter_map(|line| {
             let (found, value) = line.split_once(':').expect("each header is NAME: VALUE");
@@ -135,14 +135,14 @@ impl Answer {
     }
 }
 
-impl Debug for Answer {
+impl Debug for Response {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let shown = &self.body[..self.body.len().min(300)];
         write!(f, "{:?} {:?}", self.head, String::from_utf8_lossy(shown))
     }
 }
 
-/// A request as it goes over the wire.
+/// The bytes of a request.
 pub fn request_bytes(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut head = format!("{method} {target} HTTP/1.1\r\nHost: test\r\n");
     for (name, value) in headers {
@@ -155,7 +155,7 @@ pub fn request_bytes(method: &str, target: &str, headers: &[(&str, &str)], body:
     [head.as_bytes(), body].concat()
 }
 
-/// The target that names these keys: `/map?k=…&k=…`.
+/// The target for these keys: `/map?k=…&k=…`.
 pub fn map_target(keys: &[&str]) -> String {
     let mut target = "/map".to_owned();
     for (index, key) in keys.iter().enumerate() {
@@ -177,15 +177,15 @@ pub fn encode(bytes: &[u8]) -> String {
     text
 }
 
-/// Where `part` first stands in `bytes`.
+/// The position of the first `part` in `bytes`.
 pub fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
     bytes.windows(part.len()).position(|window| window == part)
 }
 
-/// Closes a connection with a reset, whatever was sent or is unread.
+/// Closes a connection with a reset.
 pub fn reset(stream: TcpStream) {
     unsafe extern "C" {
-        // The standard library links it and has no stable function that calls it for this.
+        // The standard library links it, but has no stable function for this option.
         safe fn setsockopt(
             socket: BorrowedFd<'_>,
             level: i32,
@@ -194,7 +194,7 @@ pub fn reset(stream: TcpStream) {
             length: u32,
         ) -> i32;
     }
-    // Linux's numbers: linger, for no time.
+    // Linux's numbers: SO_LINGER with a timeout of zero.
     const SOL_SOCKET: i32 = 1;
     const SO_LINGER: i32 = 13;
     assert_eq!(setsockopt(stream.as_fd(), SOL_SOCKET, SO_LINGER, &[1, 0], 8), 0);

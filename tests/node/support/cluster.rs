@@ -1,6 +1,6 @@
-//! Nodes that know each other.
+//! A cluster of sidecars.
 
-use crate::support::{Node, addresses, eventually, free_port, same};
+use crate::support::{Node, eventually, free_port, fresh_ips, same};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -10,21 +10,21 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts nodes, and waits until all of them are ready.
+    /// Starts a cluster, and waits until all nodes are ready.
     pub fn start(count: u32, settings: &[(&str, &str)]) -> Self {
-        let cluster = Self::places(count).start_first(count as usize, settings);
+        let cluster = Self::addresses(count).start_first(count as usize, settings);
         cluster.nodes.iter().for_each(Node::wait_until_ready);
         cluster
     }
 
-    /// Addresses for a cluster none of whose nodes runs yet.
-    pub fn places(count: u32) -> Places {
-        let ips: Vec<IpAddr> = addresses(count).into_iter().map(IpAddr::from).collect();
+    /// The addresses for a cluster whose nodes are started one by one.
+    pub fn addresses(count: u32) -> Addresses {
+        let ips: Vec<IpAddr> = fresh_ips(count).into_iter().map(IpAddr::from).collect();
         let (http_port, peer_port) = (free_port(&ips), free_port(&ips));
-        Places { ips, http_port, peer_port }
+        Addresses { ips, http_port, peer_port }
     }
 
-    /// Waits until all nodes have the value, and says how long that took.
+    /// Waits until all nodes have the value, and returns how long that took.
     pub fn wait_for(&self, limit: Duration, key: &str, value: &str) -> Duration {
         let began = Instant::now();
         eventually(limit, &format!("{key:?} is {value:?} on all nodes"), || {
@@ -34,7 +34,7 @@ impl Cluster {
         began.elapsed()
     }
 
-    /// Waits until all nodes have the same map, and says which digest and how many keys it has.
+    /// Waits until all nodes have the same map, and returns its digest and its number of keys.
     pub fn wait_for_agreement(&self, limit: Duration) -> (String, u64) {
         eventually(limit, "all nodes have the same map", || {
             let state = |node: &Node| {
@@ -47,37 +47,37 @@ impl Cluster {
         })
     }
 
-    /// The sum of a number of `/stats` over all nodes.
+    /// The sum of a counter of `/stats` over all nodes.
     pub fn sum(&self, name: &str) -> u64 {
         self.nodes.iter().map(|node| node.count(name)).sum()
     }
 }
 
-/// The addresses of a cluster.
-pub struct Places {
+/// The addresses and ports of a cluster.
+pub struct Addresses {
     pub ips: Vec<IpAddr>,
     pub http_port: u16,
     pub peer_port: u16,
 }
 
-impl Places {
-    /// All of them, as `SERVICE_DNS_NAME` takes them.
+impl Addresses {
+    /// All addresses, as a value for `SERVICE_DNS_NAME`.
     pub fn list(&self) -> String {
         self.list_of(&(0..self.ips.len()).collect::<Vec<_>>())
     }
 
-    /// Some of them, as `SERVICE_DNS_NAME` takes them.
+    /// Some addresses, as a value for `SERVICE_DNS_NAME`.
     pub fn list_of(&self, indices: &[usize]) -> String {
         let names: Vec<String> = indices.iter().map(|&index| self.ips[index].to_string()).collect();
         names.join(",")
     }
 
-    /// Starts one node, which knows all addresses unless the settings say otherwise.
+    /// Starts a node, which knows all addresses unless the settings say otherwise.
     pub fn start(&self, index: usize, settings: &[(&str, &str)]) -> Node {
         let list = self.list();
         let http = SocketAddr::new(self.ips[index], self.http_port);
         let peer = SocketAddr::new(self.ips[index], self.peer_port);
-        // The last of two values counts.
+        // The later of two values wins.
         Node::start(http, peer, &[&[("SERVICE_DNS_NAME", list.as_str())], settings].concat())
     }
 

@@ -1,7 +1,7 @@
-//! A sidecar as a child process.
+//! A sidecar, run as a child process.
 
 use crate::support::{
-    ANSWER_LIMIT, Answer, BINARY, Client, POLL_EVERY, addresses, binary, eventually, free_port,
+    BINARY, Client, POLL_EVERY, RESPONSE_LIMIT, Response, binary, eventually, free_port, fresh_ips,
     map_target, same, signal,
 };
 use std::collections::HashMap;
@@ -13,18 +13,18 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// A node that does not answer in this time after its start never will.
+/// A node must serve within this time after its start.
 const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// How often a node whose port was taken is started again.
+/// How often a node is started again if its port is in use.
 const MAX_STARTS: u32 = 50;
 
-/// A running sidecar.
+/// A running sidecar. It is killed when dropped, and shows its log if its test is failing.
 pub struct Node {
     pub http: SocketAddr,
     pub peer: SocketAddr,
     settings: Vec<(String, String)>,
-    /// Runs before the binary in a shell, such as `ulimit -n 64`.
+    /// A shell command that runs before the binary, such as `ulimit -n 64`.
     before: Option<&'static str>,
     child: Child,
     log: Arc<Mutex<Vec<u8>>>,
@@ -32,12 +32,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node and waits until it answers HTTP.
+    /// Starts a node, and waits until it serves HTTP.
     pub fn start(http: SocketAddr, peer: SocketAddr, settings: &[(&str, &str)]) -> Self {
         Self::start_after(None, http, peer, settings)
     }
 
-    /// Starts a node from a shell that runs `before` first.
+    /// Starts a node from a shell that first runs `before`.
     pub fn start_after(
         before: Option<&'static str>,
         http: SocketAddr,
@@ -60,14 +60,14 @@ impl Node {
         node
     }
 
-    /// A node that knows nobody else.
+    /// Starts a node that knows no peer.
     pub fn alone(settings: &[(&str, &str)]) -> Self {
         Self::alone_after(None, settings)
     }
 
-    /// A node that knows nobody else, started from a shell that runs `before` first.
+    /// Starts a node that knows no peer from a shell that first runs `before`.
     pub fn alone_after(before: Option<&'static str>, settings: &[(&str, &str)]) -> Self {
-        let ip = IpAddr::from(addresses(1)[0]);
+        let ip = IpAddr::from(fresh_ips(1)[0]);
         let (http, peer) = (free_port(&[ip]), free_port(&[ip]));
         let name = ip.to_string();
         let settings = [&[("SERVICE_DNS_NAME", name.as_str())], settings].concat();
@@ -78,13 +78,13 @@ impl Node {
         let mut starts = 1;
         let began = Instant::now();
         loop {
-            if answers(self.http) {
+            if responds(self.http) {
                 return;
             }
             if let Some(status) = self.child.try_wait().expect("it is our child") {
                 let log = self.log();
-                // The port was free a moment ago. But what this process had open then, to find that
-                // out, was also open in a child that another test was just about to start.
+                // The port was free a moment ago. But a child process that another test was
+                // starting may have inherited the socket that found that out.
                 assert!(
                     log.contains("another process has it") && starts < MAX_STARTS,
                     "the node ended: {status}: {log}"
@@ -92,27 +92,25 @@ impl Node {
                 starts += 1;
                 (self.child, self.log_reader) = spawn(self.before, &self.settings, &self.log);
             }
-            assert!(began.elapsed() < START_LIMIT, "no answer after the start: {}", self.log());
+            assert!(began.elapsed() < START_LIMIT, "no response after the start: {}", self.log());
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 
-    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has logged so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&self.log.lock().expect("nobody panics under it")).into_owned()
     }
 
-    /// The lines that it has logged so far.
+    /// The number of lines that it has logged.
     pub fn log_lines(&self) -> usize {
         self.log().lines().count()
     }
 
-    /// SIGKILL: it is gone at once, with all it has.
+    /// Kills the process, so that its map is lost.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -124,7 +122,7 @@ impl Node {
         signal(self.pid(), name);
     }
 
-    /// Waits for its end.
+    /// Waits until the process has exited.
     pub fn wait_for_end(&mut self, limit: Duration) -> ExitStatus {
         let child = &mut self.child;
         let status = eventually(limit, "the end of the process", || {
@@ -134,7 +132,7 @@ impl Node {
         status
     }
 
-    /// Starts it again after its end, with an empty store, and with these settings changed.
+    /// Starts it again after it has exited, with an empty store and with these settings changed.
     pub fn start_again(&mut self, settings: &[(&str, &str)]) {
         for &(name, value) in settings {
             self.settings.retain(|(known, _)| known != name);
@@ -151,37 +149,36 @@ impl Node {
         }
     }
 
-    /// A connection to its HTTP port.
     pub fn client(&self) -> Client {
         Client::connect(self.http)
     }
 
-    /// Sends one request over a connection of its own.
-    pub fn request(&self, method: &str, target: &str, body: &[u8]) -> Answer {
+    /// Sends one request over a new connection.
+    pub fn request(&self, method: &str, target: &str, body: &[u8]) -> Response {
         self.client().request(method, target, &[("Connection", "close")], body)
     }
 
-    pub fn put(&self, key: &str, value: impl AsRef<[u8]>) -> Answer {
+    pub fn put(&self, key: &str, value: impl AsRef<[u8]>) -> Response {
         self.request("PUT", &map_target(&[key]), value.as_ref())
     }
 
-    /// Writes a value, which must work.
+    /// Writes a value, which must succeed.
     pub fn write(&self, key: &str, value: impl AsRef<[u8]>) {
-        let answer = self.put(key, value);
-        assert!([201, 204].contains(&answer.status), "PUT of {key:?}: {answer:?}");
+        let response = self.put(key, value);
+        assert!([201, 204].contains(&response.status), "PUT of {key:?}: {response:?}");
     }
 
-    /// The key's value, if it has one.
+    /// The value of a key, if it has one.
     pub fn get(&self, key: &str) -> Option<Vec<u8>> {
-        let answer = self.request("GET", &map_target(&[key]), &[]);
-        match answer.status {
+        let response = self.request("GET", &map_target(&[key]), &[]);
+        match response.status {
             404 => None,
-            200 => Some(answer.body[key.len() + 1..answer.body.len() - 1].to_vec()),
-            _ => panic!("GET of {key:?}: {answer:?}"),
+            200 => Some(response.body[key.len() + 1..response.body.len() - 1].to_vec()),
+            _ => panic!("GET of {key:?}: {response:?}"),
         }
     }
 
-    /// The key's value as a text for people.
+    /// The value of a key as a text, for comparisons and messages.
     pub fn read(&self, key: &str) -> String {
         match self.get(key) {
             Some(value) => String::from_utf8_lossy(&value).into_owned(),
@@ -189,11 +186,11 @@ impl Node {
         }
     }
 
-    /// `/stats` by name.
+    /// The values of `/stats` by name.
     pub fn stats(&self) -> HashMap<String, String> {
-        let answer = self.request("GET", "/stats", &[]);
-        assert_eq!(answer.status, 200);
-        let text = String::from_utf8(answer.body).expect("/stats is a text");
+        let response = self.request("GET", "/stats", &[]);
+        assert_eq!(response.status, 200);
+        let text = String::from_utf8(response.body).expect("/stats is a text");
         let fact = |line: &str| {
             let (name, value) = line.split_once('=').expect("each line is name=value");
             (name.to_owned(), value.to_owned())
@@ -201,7 +198,7 @@ impl Node {
         text.lines().map(fact).collect()
     }
 
-    /// One number of `/stats`.
+    /// A number in `/stats`.
     pub fn count(&self, name: &str) -> u64 {
         self.stats()[name].parse().expect("it is a number")
     }
@@ -211,10 +208,10 @@ impl Node {
     }
 
     pub fn wait_until_ready(&self) {
-        eventually(ANSWER_LIMIT, "ready", || same(self.is_ready(), true));
+        eventually(RESPONSE_LIMIT, "ready", || same(self.is_ready(), true));
     }
 
-    /// Resident memory in KiB.
+    /// Its resident memory in KiB.
     pub fn resident_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.pid());
         let status = std::fs::read_to_string(path).expect("the process is running");
@@ -224,12 +221,11 @@ impl Node {
 }
 
 impl Node {
-    /// How many threads it has.
     pub fn threads(&self) -> usize {
         self.entries_of("task")
     }
 
-    /// How many descriptors it has open.
+    /// The number of its open descriptors.
     pub fn descriptors(&self) -> usize {
         self.entries_of("fd")
     }
@@ -239,7 +235,7 @@ impl Node {
         std::fs::read_dir(path).expect("the process is running").count()
     }
 
-    /// The most threads and the most resident KiB that it has while something is done to it.
+    /// The greatest number of threads and of resident KiB during `act`.
     pub fn peaks_while(&self, act: impl FnOnce()) -> (usize, u64) {
         std::thread::scope(|scope| {
             let (stop, stopped) = std::sync::mpsc::channel::<()>();
@@ -300,15 +296,16 @@ fn spawn(
     (child, Some(reader))
 }
 
-/// Whether a sidecar answers there.
-fn answers(http: SocketAddr) -> bool {
+/// Whether a sidecar serves at this address.
+fn responds(http: SocketAddr) -> bool {
     let ask = || -> io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(http)?;
-        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+        stream.set_read_timeout(Some(RESPONSE_LIMIT))?;
         stream.write_all(b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n")?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        Ok(answer)
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response)?;
+        Ok(response)
     };
-    ask().is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(b"ok\n"))
+    ask()
+        .is_ok_and(|response| response.starts_with(b"HTTP/1.1 200 ") && response.ends_with(b"ok\n"))
 }

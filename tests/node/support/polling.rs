@@ -1,15 +1,15 @@
-//! Waiting for a condition.
+//! Conditions that are polled under a deadline.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How often a condition is looked at.
+/// How often a condition is checked.
 pub const POLL_EVERY: Duration = Duration::from_millis(5);
 
-/// Any answer of a node must come within this time; generous, since the machine may be busy.
-pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// The limit for any response of a node; generous, since the machine may be busy.
+pub const RESPONSE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Looks again and again until `look` gives `Ok`; fails with the last state once `limit` is over.
+/// Repeats `look` until it returns `Ok`; panics with its last state after `limit`.
 pub fn eventually<T>(
     limit: Duration,
     what: &str,
@@ -32,7 +32,8 @@ pub fn same<T: PartialEq + Debug>(found: T, wanted: T) -> Result<(), String> {
     if found == wanted { Ok(()) } else { Err(format!("{found:?} instead of {wanted:?}")) }
 }
 
-/// Waits until the wall clock shows a later millisecond: what is written now is the later write.
+/// Waits for the next millisecond of the wall clock, so that what is written then is the later
+/// write.
 pub fn next_millisecond() {
     let now_ms = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
     let start_ms = now_ms();

@@ -1,26 +1,25 @@
-//! The binary, run to its end.
+//! The binary under test, and processes in general.
 
-use crate::support::ANSWER_LIMIT;
+use crate::support::RESPONSE_LIMIT;
 use std::io::Write;
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::RecvTimeoutError;
 
-/// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_gossip-sidecar");
 
-/// The binary under test, with nothing in its environment.
+/// The binary under test, with an empty environment.
 pub fn binary() -> Command {
     let mut command = Command::new(BINARY);
     command.env_clear().stdin(Stdio::null());
     command
 }
 
-/// Runs the binary to its end, with nothing in its environment but this.
+/// Runs the binary to its end in this environment.
 pub fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     run_with_input(arguments, environment, &[])
 }
 
-/// Runs the binary to its end, with something to read from standard input.
+/// Runs the binary to its end in this environment, with this standard input.
 pub fn run_with_input(arguments: &[&str], environment: &[(&str, &str)], input: &[u8]) -> Output {
     let mut command = binary();
     command.args(arguments).envs(environment.iter().copied());
@@ -28,13 +27,13 @@ pub fn run_with_input(arguments: &[&str], environment: &[(&str, &str)], input: &
     let mut child = command.spawn().expect("the binary was built");
     let pid = child.id();
     let (ended, ends) = std::sync::mpsc::channel::<()>();
-    // What should have ended with an error may serve on instead.
+    // A program that should have failed may serve instead.
     let watch = std::thread::spawn(move || {
-        if ends.recv_timeout(ANSWER_LIMIT) == Err(RecvTimeoutError::Timeout) {
+        if ends.recv_timeout(RESPONSE_LIMIT) == Err(RecvTimeoutError::Timeout) {
             signal(pid, "KILL");
         }
     });
-    // It need not read its input.
+    // The program need not read its input.
     let _ = child.stdin.take().expect("it is piped").write_all(input);
     let output = child.wait_with_output().expect("it is our child");
     drop(ended);
@@ -48,12 +47,12 @@ pub fn signal(pid: u32, name: &str) {
     assert!(status.expect("there is a kill command").success(), "kill -{name} {pid}");
 }
 
-/// Lets this process, and the nodes that it starts from now on, have thousands of connections.
+/// Allows this process, and the nodes that it starts from now on, thousands of connections.
 pub fn allow_thousands_of_connections() {
     let pid = std::process::id().to_string();
     let prlimit = Command::new("prlimit").args(["--pid", &pid, "--nofile=8192:"]).status();
-    // Where there is no such command the limit may do as it is; if not, connecting says so.
+    // Without that command the limit may be high enough as it is; if not, connecting fails.
     if !prlimit.as_ref().is_ok_and(ExitStatus::success) {
-        println!("the limit of open files is as it was: {prlimit:?}");
+        println!("the limit of open files is unchanged: {prlimit:?}");
     }
 }
