@@ -182,7 +182,7 @@ long() { step "long Rust tests" "${cargo_test[@]}" -- --ignored --skip swarm; }
 swarm() { step "swarm of $1 clusters from seed $2" run_swarm "$@"; }
 run_swarm() {
     # It prints every seed, and only the last one matters: if the test fails, that is the seed to look at.
-    SEEDS=$1 FIRST=$2 "${cargo_test[@]}" --test simulation -- --ignored --nocapture swarm 2>&1 |
+    SEEDS=$1 FIRST=$2 "${cargo_test[@]}" --test core_tests -- --ignored --nocapture swarm 2>&1 |
         awk '/^seed [0-9]+$/ { last = $2; next } { print; fflush() } END { print "last seed: " last }'
 }
 

@@ -68,8 +68,7 @@ mutation() {
 }
 
 # A test that always fails would catch every mutation.
-if ! log=$(run --test store --test doubt) || ! log=$(run --lib --test exchange --test simulation -- \
-    version:: strangers a_cut_off who_came what_does_not a_mad_wall a_few a_hundred); then
+if ! log=$(run --lib --test core_tests); then
     fail "no mutation" "the tests fail on the unchanged code" "$log"
     verdict
 fi
@@ -77,56 +76,55 @@ echo "the tests pass on the unchanged code ($SECONDS s)"
 
 mutation "neither of two writes with the same time wins" src/core/store.rs \
     'Some(ours) if ours.version >= entry.version =>' \
-    'Some(ours) if ours.version.to_bytes()[..8] >= entry.version.to_bytes()[..8] =>' --test store
+    'Some(ours) if ours.version.to_bytes()[..8] >= entry.version.to_bytes()[..8] =>' --test core_tests store::
 mutation "of two writes with the same time the one with the smaller node id wins" src/core/store.rs \
     'Some(ours) if ours.version >= entry.version =>' \
     'Some(ours) if {
                 let (a, b) = (ours.version.to_bytes(), entry.version.to_bytes());
                 (&a[..8], &b[8..]) >= (&b[..8], &a[8..])
-            } =>' --test store
+            } =>' --test core_tests store::
 mutation "an expired tombstone is merged like any other" src/core/store.rs \
-    'None if is_outdated =>' 'None if is_outdated && false =>' --test store
+    'None if is_outdated =>' 'None if is_outdated && false =>' --test core_tests store::
 mutation "a tombstone is purged too early" src/core/store.rs \
     'version.ms().saturating_add(limits.tombstone_ttl_ms)' \
-    'version.ms().saturating_add(limits.tombstone_ttl_ms / 2)' --test store
+    'version.ms().saturating_add(limits.tombstone_ttl_ms / 2)' --test core_tests store::
 mutation "an expired value is still readable" src/core/store.rs \
     'self.entry(key).filter(|entry| has_value(entry, self.now_ms(wall_ms)))' \
-    'self.entry(key).filter(|entry| has_value(entry, self.now_ms(wall_ms).min(0)))' --test store
+    'self.entry(key).filter(|entry| has_value(entry, self.now_ms(wall_ms).min(0)))' --test core_tests store::
 mutation "a value that expired on its way is merged as a value" src/core/store.rs \
-    'if !has_value(&entry, now_ms) {' 'if !has_value(&entry, 0) {' --test simulation -- a_few
+    'if !has_value(&entry, now_ms) {' 'if !has_value(&entry, 0) {' --test core_tests simulation::swarm
 mutation "a value that expires gets a new version" src/core/store.rs \
     'Some(version) => {
                     let tombstone' \
     'Some(version) => {
                     let version = self.clock.next(wall_ms, Some(version)).unwrap_or(version);
-                    let tombstone' --test simulation -- a_few
-mutation "values expire by the local clock alone" src/core/store.rs \
+                    let tombstone' --test core_tests simulation::swarm
+mutation "values expire by the local clock alone" src/core/peer_clocks.rs \
     'wall_ms.saturating_add_signed(self.ahead_ms)' \
-    'wall_ms.saturating_add_signed(self.ahead_ms * 0)' --test simulation -- a_hundred
-mutation "another cluster is not refused" src/core/exchange.rs \
-    'if hello.cluster != self.me.cluster {' 'if hello.cluster.is_empty() {' --test exchange -- strangers
+    'wall_ms.saturating_add_signed(self.ahead_ms * 0)' --test core_tests simulation::hundred_nodes
+mutation "another cluster is not refused" src/core/exchange/mod.rs \
+    'if hello.cluster != self.me.cluster {' 'if hello.cluster.is_empty() {' --test core_tests exchange::refusals
 mutation "digests are truncated without the salt" src/core/digest.rs \
-    'self.xor.wrapping_mul(salt | 1) >> 32' 'self.xor.wrapping_mul(salt * 0 | 1) >> 32' --test doubt
+    'self.xor.wrapping_mul(salt | 1) >> 32' 'self.xor.wrapping_mul(salt * 0 | 1) >> 32' --test core_tests digest::
 mutation "digests are truncated to their lower half" src/core/digest.rs \
-    '(self.xor.wrapping_mul(salt | 1) >> 32) as u32' '(self.xor ^ salt) as u32' --test doubt
-mutation "an isolated node brings deleted keys back" src/core/exchange.rs \
-    'self.me.isolated_since_ms.filter(was_there)' \
-    'self.me.isolated_since_ms.filter(was_there).filter(|_| false)' --test exchange -- a_cut_off
-mutation "a node that joined after the isolation began says what was deleted before" src/core/exchange.rs \
-    '.is_some_and(|complete_since_ms| complete_since_ms <= isolated_since_ms)' \
-    '.is_some_and(|complete_since_ms| complete_since_ms <= isolated_since_ms.max(u64::MAX))' --test exchange -- who_came
+    '(self.xor.wrapping_mul(salt | 1) >> 32) as u32' '(self.xor ^ salt) as u32' --test core_tests digest::
+mutation "an isolated node brings deleted keys back" src/core/isolation.rs \
+    'self.isolated_since_ms.filter(was_there)' 'self.isolated_since_ms.filter(|_| false)' --test core_tests exchange::isolation
+mutation "a node that joined after the isolation began says what was deleted before" src/core/isolation.rs \
+    '.is_some_and(|since_ms| since_ms <= isolated_since_ms)' \
+    '.is_some_and(|since_ms| since_ms <= isolated_since_ms.max(u64::MAX))' --test core_tests exchange::isolation
 mutation "a write takes its time from the wall clock alone" src/core/version.rs \
     'let time = own.max(current.map_or(0, |version| version.time + 1));' \
-    'let time = current.map_or(own, |_| wall_ms << COUNTER_BITS);' --test store
+    'let time = current.map_or(own, |_| wall_ms << COUNTER_BITS);' --test core_tests store::
 mutation "a version from the far future advances the clock" src/core/version.rs \
-    'seen.time.min(bound)' 'seen.time.max(bound.min(0))' --lib version
-mutation "the responder assumes that its records have arrived" src/core/exchange.rs \
-    '(self.role == Role::Initiator || self.summary.sent == 0)' \
-    '(self.role == Role::Initiator || self.summary.sent < u64::MAX)' --test doubt
-mutation "records that were left out count as sent" src/core/exchange.rs \
-    'Message::Rest => self.left_out = true,' 'Message::Rest => {}' --test exchange -- what_does_not
-mutation "a list of recent updates explains any difference" src/core/exchange.rs \
-    'if theirs ^ store.root().xor != self.explained {' \
-    'if theirs ^ store.root().xor != self.explained && self.explained == 0 {' --test exchange -- a_mad_wall
+    'seen.time.min(bound)' 'seen.time.max(bound.min(0))' --lib version::
+mutation "the responder assumes that its records have arrived" src/core/exchange/mod.rs \
+    'self.role == Role::Initiator || summary.sent == 0' \
+    'self.role == Role::Initiator || summary.sent < u64::MAX' --test core_tests exchange::confirmation
+mutation "records that were left out count as sent" src/core/exchange/mod.rs \
+    'Message::Rest => self.left_out = true,' 'Message::Rest => {}' --test core_tests exchange::turns
+mutation "a list of recent updates explains any difference" src/core/exchange/mod.rs \
+    'theirs ^ store.root().xor == self.explained;' \
+    'theirs ^ store.root().xor == self.explained || self.explained != 0;' --test core_tests exchange::convergence
 
 verdict
