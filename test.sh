@@ -213,7 +213,7 @@ are_numbers() {
 case $command in
 '')
     before_commit
-    faults --short
+    faults --short --seconds 1
     fuzz 10
     ;;
 all)
