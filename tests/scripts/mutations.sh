@@ -1,120 +1,130 @@
 #!/usr/bin/env bash
-# Breaks the core on purpose, one rule at a time, in a copy of it, and demands that a test sees each.
+# Mutation tests: breaks one rule of the core at a time, in a copy of the project, and demands that a test notices.
 #
-#   tests/scripts/mutations.sh [PATTERN]      all, or those whose name matches
+#   tests/scripts/mutations.sh [PATTERN]      all mutations, or those whose name matches the regular expression
 #
-# The last line is the verdict: "mutations: N passed, N failed"; one is passed if it was caught.
+# Needs Rust. The last line is the verdict, "mutations: N passed, N failed": a mutation passes if a test catches it.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 
 pattern=${1:-.}
 passed=0
 failed=0
-copy=$(mktemp -d)
-trap 'rm -rf "$copy"' EXIT
-cp -r Cargo.toml Cargo.lock src tests examples "$copy"
-# Not the project's own: broken programs must not be left where others look for the real one.
+
+# A target folder of its own, so that nobody takes a broken program for the real one. The copy is always at the same place,
+# since cargo would compile and keep everything once more for each new path.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/mutations
 export CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 PROPTEST_MAX_SHRINK_ITERS=0
+copy=$CARGO_TARGET_DIR/copy
+rm -rf "$copy"
+mkdir -p "$copy"
+cp -r Cargo.toml Cargo.lock src tests examples "$copy"
+# The tests of the core do not run the program, and cargo would link it for each mutation.
+rm "$copy/src/main.rs"
 
-run() { (cd "$copy" && cargo test --quiet --locked --no-fail-fast "$@" 2>&1); }
+# A broken rule may also make a test run for ever.
+run() { (cd "$copy" && timeout 600 cargo test --quiet --locked --no-fail-fast "$@" 2>&1); }
 
-# mutation NAME FILE OLD NEW TESTS...: puts NEW in the place of OLD, and runs these tests: few, in code that is not
-# optimised, since most of the time goes into compiling it.
+verdict() {
+    echo "mutations: $passed passed, $failed failed"
+    [ $failed -eq 0 ]
+    exit
+}
+
+# fail NAME REASON [LOG]
+fail() {
+    failed=$((failed + 1))
+    echo "FAILED  $1: $2"
+    [ $# -lt 3 ] || tail -n 20 <<<"$3"
+}
+
+# mutation NAME FILE OLD NEW TEST-ARGUMENTS...: replaces OLD by NEW in the file and runs the tests that cargo selects by the
+# arguments. They are few and not optimised, because most of the time goes into compiling.
 mutation() {
-    local name=$1 file=$2 old=$3 new=$4 source rest log caught
+    local name=$1 file=$2 old=$3 new=$4 source rest log caught began=$SECONDS
     shift 4
     grep -qE "$pattern" <<<"$name" || return 0
     source=$(<"$file")
     rest=${source#*"$old"}
     if [ "$rest" = "$source" ] || [ "${rest#*"$old"}" != "$rest" ]; then
-        echo "FAILED  $name: $file no longer has this once: $old"
-        failed=$((failed + 1))
+        fail "$name" "$file must contain this exactly once: $old"
         return
     fi
     printf '%s%s%s\n' "${source%%"$old"*}" "$new" "$rest" >"$copy/$file"
     if ! log=$(run --no-run "$@"); then
-        echo "FAILED  $name: does not compile"
-        tail -n 20 <<<"$log"
-        failed=$((failed + 1))
+        fail "$name" "does not compile" "$log"
     elif log=$(run "$@"); then
-        echo "FAILED  $name: survives"
-        failed=$((failed + 1))
+        fail "$name" "survives" "$log"
     else
         caught=$(sed -nE 's/^---- (.*) stdout ----$/\1/p' <<<"$log" | sort -u)
         if [ -n "$caught" ]; then
-            echo "caught  $name, by $(head -n 1 <<<"$caught") and $(($(wc -l <<<"$caught") - 1)) more"
             passed=$((passed + 1))
+            echo "caught  $name, by $(head -n 1 <<<"$caught") and $(($(wc -l <<<"$caught") - 1)) more ($((SECONDS - began)) s)"
         else
-            echo "FAILED  $name: no test failed, and yet:"
-            tail -n 20 <<<"$log"
-            failed=$((failed + 1))
+            fail "$name" "the run failed, but no test did" "$log"
         fi
     fi
     cp "$file" "$copy/$file"
 }
 
-# A test that fails anyway would catch everything.
-if ! log=$(run --test store --test doubt) || ! log=$(run --lib --test exchange --test simulation -- \
-    version:: strangers a_cut_off who_came what_does_not a_mad_wall a_few a_hundred); then
-    tail -n 30 <<<"$log"
-    echo "mutations: 0 passed, 1 failed"
-    exit 1
+# A test that always fails would catch every mutation.
+if ! log=$(run --lib --test core_tests); then
+    fail "no mutation" "the tests fail on the unchanged code" "$log"
+    verdict
 fi
-echo "nothing broken: the tests pass (at $SECONDS s)"
+echo "the tests pass on the unchanged code ($SECONDS s)"
 
-mutation "of two writes at one time none wins" src/core/store.rs \
+mutation "neither of two writes with the same time wins" src/core/store.rs \
     'Some(ours) if ours.version >= entry.version =>' \
-    'Some(ours) if ours.version.to_bytes()[..8] >= entry.version.to_bytes()[..8] =>' --test store
-mutation "of two writes at one time that of the smaller id wins" src/core/store.rs \
+    'Some(ours) if ours.version.to_bytes()[..8] >= entry.version.to_bytes()[..8] =>' --test core_tests store::
+mutation "of two writes with the same time the one with the smaller node id wins" src/core/store.rs \
     'Some(ours) if ours.version >= entry.version =>' \
     'Some(ours) if {
                 let (a, b) = (ours.version.to_bytes(), entry.version.to_bytes());
                 (&a[..8], &b[8..]) >= (&b[..8], &a[8..])
-            } =>' --test store
-mutation "an old tombstone is taken for a key that is absent" src/core/store.rs \
-    'None if is_outdated =>' 'None if is_outdated && false =>' --test store
-mutation "a tombstone is forgotten before its time" src/core/store.rs \
+            } =>' --test core_tests store::
+mutation "an expired tombstone is merged like any other" src/core/store.rs \
+    'None if is_outdated =>' 'None if is_outdated && false =>' --test core_tests store::
+mutation "a tombstone is purged too early" src/core/store.rs \
     'version.ms().saturating_add(limits.tombstone_ttl_ms)' \
-    'version.ms().saturating_add(limits.tombstone_ttl_ms / 2)' --test store
-mutation "a value is given out after its expiry" src/core/store.rs \
+    'version.ms().saturating_add(limits.tombstone_ttl_ms / 2)' --test core_tests store::
+mutation "an expired value is still readable" src/core/store.rs \
     'self.entry(key).filter(|entry| has_value(entry, self.now_ms(wall_ms)))' \
-    'self.entry(key).filter(|entry| has_value(entry, self.now_ms(wall_ms).min(0)))' --test store
-mutation "what has expired on its way is taken as a value" src/core/store.rs \
-    'if !has_value(&entry, now_ms) {' 'if !has_value(&entry, 0) {' --test simulation -- a_few
-mutation "what expires gets a new version" src/core/store.rs \
+    'self.entry(key).filter(|entry| has_value(entry, self.now_ms(wall_ms).min(0)))' --test core_tests store::
+mutation "a value that expired on its way is merged as a value" src/core/store.rs \
+    'if !has_value(&entry, now_ms) {' 'if !has_value(&entry, 0) {' --test core_tests simulation::swarm
+mutation "a value that expires gets a new version" src/core/store.rs \
     'Some(version) => {
                     let tombstone' \
     'Some(version) => {
                     let version = self.clock.next(wall_ms, Some(version)).unwrap_or(version);
-                    let tombstone' --test simulation -- a_few
-mutation "values expire by the own clock alone" src/core/store.rs \
+                    let tombstone' --test core_tests simulation::swarm
+mutation "values expire by the local clock alone" src/core/peer_clocks.rs \
     'wall_ms.saturating_add_signed(self.ahead_ms)' \
-    'wall_ms.saturating_add_signed(self.ahead_ms * 0)' --test simulation -- a_hundred
-mutation "another cluster is answered" src/core/exchange.rs \
-    'if hello.cluster != self.me.cluster {' 'if hello.cluster.is_empty() {' --test exchange -- strangers
-mutation "digests are cut without the salt" src/core/digest.rs \
-    'self.xor.wrapping_mul(salt | 1) >> 32' 'self.xor.wrapping_mul(salt * 0 | 1) >> 32' --test doubt
-mutation "digests are cut to their lower half" src/core/digest.rs \
-    '(self.xor.wrapping_mul(salt | 1) >> 32) as u32' '(self.xor ^ salt) as u32' --test doubt
-mutation "who was cut off brings deleted keys back" src/core/exchange.rs \
-    'self.me.cut_ms.filter(was_there)' 'self.me.cut_ms.filter(was_there).filter(|_| false)' --test exchange -- a_cut_off
-mutation "who came after the cut says what was deleted before" src/core/exchange.rs \
-    'self.peer_since_ms.is_some_and(|since_ms| since_ms <= cut_ms)' \
-    'self.peer_since_ms.is_some_and(|since_ms| since_ms <= cut_ms.max(u64::MAX))' --test exchange -- who_came
-mutation "a write goes by the wall clock alone" src/core/version.rs \
+    'wall_ms.saturating_add_signed(self.ahead_ms * 0)' --test core_tests simulation::hundred_nodes
+mutation "another cluster is not refused" src/core/exchange/mod.rs \
+    'if hello.cluster != self.me.cluster {' 'if hello.cluster.is_empty() {' --test core_tests exchange::refusals
+mutation "digests are truncated without the salt" src/core/digest.rs \
+    'self.xor.wrapping_mul(salt | 1) >> 32' 'self.xor.wrapping_mul(salt * 0 | 1) >> 32' --test core_tests digest::
+mutation "digests are truncated to their lower half" src/core/digest.rs \
+    '(self.xor.wrapping_mul(salt | 1) >> 32) as u32' '(self.xor ^ salt) as u32' --test core_tests digest::
+mutation "an isolated node brings deleted keys back" src/core/isolation.rs \
+    'self.isolated_since_ms.filter(was_there)' 'self.isolated_since_ms.filter(|_| false)' --test core_tests exchange::isolation
+mutation "a node that joined after the isolation began says what was deleted before" src/core/isolation.rs \
+    '.is_some_and(|since_ms| since_ms <= isolated_since_ms)' \
+    '.is_some_and(|since_ms| since_ms <= isolated_since_ms.max(u64::MAX))' --test core_tests exchange::isolation
+mutation "a write takes its time from the wall clock alone" src/core/version.rs \
     'let time = own.max(current.map_or(0, |version| version.time + 1));' \
-    'let time = current.map_or(own, |_| wall_ms << COUNTER_BITS);' --test store
-mutation "a version from the future takes the clock along" src/core/version.rs \
-    'seen.time.min(bound)' 'seen.time.max(bound.min(0))' --lib version
-mutation "who was called is sure that its records have arrived" src/core/exchange.rs \
-    '(self.role == Role::Caller || self.summary.sent == 0)' \
-    '(self.role == Role::Caller || self.summary.sent < u64::MAX)' --test doubt
-mutation "what was left out is taken for sent" src/core/exchange.rs \
-    'Message::Rest => self.left_out = true,' 'Message::Rest => {}' --test exchange -- what_does_not
-mutation "a hot list explains whatever differs" src/core/exchange.rs \
-    'if theirs ^ store.root().xor != self.explained {' \
-    'if theirs ^ store.root().xor != self.explained && self.explained == 0 {' --test exchange -- a_mad_wall
+    'let time = current.map_or(own, |_| wall_ms << COUNTER_BITS);' --test core_tests store::
+mutation "a version from the far future advances the clock" src/core/version.rs \
+    'seen.time.min(bound)' 'seen.time.max(bound.min(0))' --lib version::
+mutation "the responder assumes that its records have arrived" src/core/exchange/mod.rs \
+    'self.role == Role::Initiator || summary.sent == 0' \
+    'self.role == Role::Initiator || summary.sent < u64::MAX' --test core_tests exchange::confirmation
+mutation "records that were left out count as sent" src/core/exchange/mod.rs \
+    'Message::Rest => self.left_out = true,' 'Message::Rest => {}' --test core_tests exchange::turns
+mutation "a list of recent updates explains any difference" src/core/exchange/mod.rs \
+    'theirs ^ store.root().xor == self.explained;' \
+    'theirs ^ store.root().xor == self.explained || self.explained != 0;' --test core_tests exchange::convergence
 
-echo "mutations: $passed passed, $failed failed"
-[ $failed -eq 0 ]
+verdict
