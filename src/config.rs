@@ -172,6 +172,23 @@ impl Config {
         })
     }
 
+    /// Refuses a port for both clients and peers on addresses that overlap: the second listener
+    /// would find it in use by this very process.
+    pub fn check_ports(&self) -> Result<(), String> {
+        for client in &self.client {
+            if let Some(peer) = self.peer.iter().find(|peer| overlap(client, peer)) {
+                let port = client.port();
+                return Err(format!(
+                    "CLIENT_PORT and PEER_PORT are both {port}, on addresses that overlap ({client} and {peer}): \
+                     choose two ports, such as CLIENT_PORT={} and PEER_PORT={}",
+                    default_of("CLIENT_PORT"),
+                    default_of("PEER_PORT")
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Our own addresses among the peers, as far as they are known; the advertise address first.
     pub fn own_addresses(&self) -> Vec<SocketAddr> {
         let port = self.peer[0].port();
@@ -191,6 +208,19 @@ impl Config {
         }
         address
     }
+}
+
+/// Whether only one of two addresses can be listened on.
+fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let ips = [one.ip().to_canonical(), other.ip().to_canonical()];
+    one.port() == other.port()
+        && match ips {
+            [one, other] if one.is_ipv4() == other.is_ipv4() => {
+                one == other || one.is_unspecified() || other.is_unspecified()
+            }
+            // An unspecified IPv6 socket takes IPv4 connections too.
+            _ => ips.iter().any(|ip| ip.is_ipv6() && ip.is_unspecified()),
+        }
 }
 
 /// The text of a setting, to be parsed.

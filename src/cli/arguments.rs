@@ -1,6 +1,5 @@
 //! The command line: its commands, its options, and the help text.
 
-use super::print;
 use crate::config::{SETTINGS, flag};
 use lexopt::prelude::*;
 
@@ -14,24 +13,29 @@ pub struct CommandLine {
     pub server: Option<String>,
     pub ttl: Option<String>,
     pub ready: bool,
+    pub empty: bool,
 }
 
-/// Parses the command line; `None` if it asked for help or the version, which has been printed.
-pub fn parse(mut parser: lexopt::Parser) -> Result<Option<CommandLine>, lexopt::Error> {
+/// What the command line asks for.
+pub enum Asked {
+    /// To print this: the help or the version.
+    Text(String),
+    Command(CommandLine),
+}
+
+pub fn parse(mut parser: lexopt::Parser) -> Result<Asked, lexopt::Error> {
     let mut line = CommandLine::default();
     while let Some(argument) = parser.next()? {
         match argument {
-            Short('h') | Long("help") => {
-                print(help().as_bytes());
-                return Ok(None);
-            }
+            Short('h') | Long("help") => return Ok(Asked::Text(help())),
             Short('V') | Long("version") => {
-                print(concat!("gossip-sidecar ", env!("CARGO_PKG_VERSION"), "\n").as_bytes());
-                return Ok(None);
+                let version = concat!("gossip-sidecar ", env!("CARGO_PKG_VERSION"), "\n");
+                return Ok(Asked::Text(version.into()));
             }
             Long("server") => line.server = Some(parser.value()?.string()?),
             Long("ttl") => line.ttl = Some(parser.value()?.string()?),
             Long("ready") => line.ready = true,
+            Long("empty") => line.empty = true,
             Long(name) => {
                 let Some(setting) = SETTINGS.iter().find(|setting| flag(setting) == name) else {
                     return Err(argument.unexpected());
@@ -42,7 +46,7 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Option<CommandLine>, lexopt::
             Short(_) => return Err(argument.unexpected()),
         }
     }
-    Ok(Some(line))
+    Ok(Asked::Command(line))
 }
 
 /// Each command with its arguments, what it does, and an example.
@@ -54,7 +58,7 @@ pub const COMMANDS: &[(&str, &str, &str, &str)] = &[
     (
         "put",
         "KEY [VALUE|-]",
-        "write a value; it is read from standard input if it is - or missing",
+        "write a value; - or none reads it from standard input, which may be empty only with --empty",
         "gossip-sidecar put alive/pod-7 yes --ttl 30s",
     ),
     ("del", "KEY…", "delete keys", "gossip-sidecar del a b"),
@@ -91,7 +95,8 @@ Commands:
     text += "
 All commands but serve and demo talk to the sidecar at CLIENT_BIND:CLIENT_PORT,
 or at --server HOST:PORT. Exit codes: 0, success; 1, nothing found, request
-refused, or sidecar unreachable; 2, invalid command line or setting.
+refused, sidecar unreachable, or output not written; 2, invalid command line
+or setting, or no value on standard input.
 
 Settings, from the environment or as a flag (CLIENT_PORT=8080 or --client-port 8080):
 ";

@@ -33,7 +33,7 @@ impl Client {
 
     pub fn show(&self, target: &str) -> Result<ExitCode, Failure> {
         let response = self.request("GET", target, None, &[])?;
-        print(&response.body);
+        print(&response.body)?;
         Ok(if response.status == 200 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
     }
 
@@ -42,7 +42,7 @@ impl Client {
         if response.status != 200 {
             return Err(refused(&response));
         }
-        print(&response.body);
+        print(&response.body)?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -75,7 +75,7 @@ impl Client {
             is_empty &= response.body.is_empty();
             let text = String::from_utf8_lossy(&response.body);
             let last = text.lines().last().map(str::to_owned);
-            if !print(&response.body) || !response.has_more {
+            if !print(&response.body)? || !response.has_more {
                 let code = u8::from(is_empty) * FAILED;
                 return Ok(ExitCode::from(code));
             }
@@ -90,8 +90,8 @@ impl Client {
         let mut response = self.request("GET", &target, None, &[])?;
         loop {
             let is_written = match response.status {
-                200 => print(&response.body),
-                404 => print(format!("{key}\n").as_bytes()),
+                200 => print(&response.body)?,
+                404 => print(format!("{key}\n").as_bytes())?,
                 _ => return Err(refused(&response)),
             };
             if !is_written {

@@ -29,6 +29,7 @@ fn help_lists_every_command_and_every_setting_with_its_default() {
             "peers",
             "health",
             "--ttl",
+            "--empty",
             "--server",
             "--client-port",
         ] {
@@ -66,6 +67,12 @@ fn an_invalid_argument_is_named_in_the_error() {
         (&["put"], "put"),
         (&["put", "key", "value", "more"], "put"),
         (&["get", "--ready", "key"], "--ready"),
+        (&["--server", "127.0.0.1:1"], "--server"),
+        (&["serve", "--server", "127.0.0.1:1"], "--server"),
+        (&["demo", "--server", "127.0.0.1:1"], "--server"),
+        (&["--empty"], "--empty"),
+        (&["get", "--empty", "key"], "--empty"),
+        (&["put", "key", "value", "--empty"], "--empty"),
         (&["health", "--server", "nonsense"], "nonsense"),
         (&["health", "--server", "127.0.0.1"], "127.0.0.1:80"),
     ] {

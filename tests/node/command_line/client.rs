@@ -1,7 +1,11 @@
 //! The built-in client: `put`, `get` and `health`.
 
 use super::{assert_fails, error, text};
-use crate::support::{Cluster, Node, run, run_with_input};
+use crate::support::{Cluster, Node, binary, run, run_with_input};
+use std::fs::OpenOptions;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 
 #[test]
 fn put_get_and_health_round_trip() {
@@ -56,6 +60,71 @@ fn put_get_and_health_round_trip() {
     assert_eq!((health.status.code(), text(&health)), (Some(0), "ok\n".into()));
     let ready = ask(&["health", "--ready"], b"");
     assert_eq!((ready.status.code(), text(&ready)), (Some(0), "ready\n".into()));
+}
+
+#[test]
+fn an_empty_standard_input_is_a_value_only_with_empty() {
+    let node = Node::alone(&[]);
+    let server = node.http.to_string();
+    let put = |arguments: &[&str], input: &[u8]| {
+        run_with_input(&[&["put", "--server", &server], arguments].concat(), &[], input)
+    };
+    for arguments in [&["flag"][..], &["flag", "-"]] {
+        assert_fails(&put(arguments, b""), 2, &["standard input is empty", "--empty"]);
+    }
+    assert_eq!(node.get("flag"), None);
+    for arguments in [&["a", "--empty"][..], &["--empty", "b", "-"], &["c", ""]] {
+        assert_eq!(put(arguments, b"").status.code(), Some(0));
+    }
+    assert_eq!(node.request("GET", "/map?k=a&k=b&k=c", &[]).body, b"a=\nb=\nc=\n");
+    // It allows an empty value, and requires none.
+    assert_eq!(put(&["a", "--empty"], b"not empty").status.code(), Some(0));
+    assert_eq!(node.read("a"), "not empty");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error_unless_its_reader_has_gone() {
+    let node = Node::alone(&[]);
+    node.write("key", "value");
+    // Longer than any buffer on the way.
+    node.write("long", vec![b'x'; 512 * 1024]);
+    let server = node.http.to_string();
+    let full = || OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let run_into = |arguments: &[&str], out: Stdio| {
+        let mut command = binary();
+        command.args(arguments).stdout(out).stderr(Stdio::piped());
+        command.spawn().expect("the binary was built").wait_with_output().expect("it is our child")
+    };
+    for command in [
+        &["get", "key"][..],
+        &["get", "long"],
+        &["ls"],
+        &["stats"],
+        &["peers"],
+        &["health"],
+        &["watch", "key"],
+    ] {
+        let arguments = [command, &["--server", &server]].concat();
+        // No peers, no output.
+        if command != ["peers"] {
+            let output = run_into(&arguments, full().into());
+            assert_fails(&output, 1, &["cannot write to standard output", "No space left"]);
+        }
+        let (reader, writer) = UnixStream::pair().expect("descriptors are left");
+        drop(reader);
+        let output = run_into(&arguments, OwnedFd::from(writer).into());
+        assert_eq!((output.status.code(), error(&output)), (Some(0), String::new()), "{command:?}");
+    }
+    for argument in ["--help", "--version"] {
+        assert_fails(
+            &run_into(&[argument], full().into()),
+            1,
+            &["cannot write to standard output"],
+        );
+    }
+    // With no room for the message either, the exit code remains.
+    let status = binary().arg("--help").stdout(full()).stderr(full()).status();
+    assert_eq!(status.expect("the binary was built").code(), Some(1));
 }
 
 #[test]

@@ -156,6 +156,47 @@ fn the_environment_of_k8s_gossipcar_is_accepted() {
 }
 
 #[test]
+fn one_port_for_clients_and_peers_is_refused_where_the_addresses_overlap() {
+    let start = |client: &str, peer: &str| {
+        let settings = [
+            ("CLIENT_PORT", "12345"),
+            ("PEER_PORT", "12345"),
+            ("CLIENT_BIND", client),
+            ("PEER_BIND", peer),
+        ];
+        run(&[], &settings)
+    };
+    for (client, peer) in [
+        ("", ""),
+        ("127.0.0.1", "0.0.0.0"),
+        ("127.0.0.1", "::"),
+        ("127.0.0.1", "::ffff:127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("0.0.0.0", "::"),
+        ("::", "127.0.0.1"),
+        ("::", "::1"),
+        ("::1,127.0.0.1", "192.0.2.1,127.0.0.1"),
+        ("192.0.2.1", "192.0.2.1"),
+    ] {
+        assert_fails(&start(client, peer), 2, &["CLIENT_PORT", "PEER_PORT", "12345"]);
+    }
+    for (client, peer) in [
+        ("192.0.2.1", "127.0.0.1"),
+        ("192.0.2.1", "192.0.2.2"),
+        ("192.0.2.1", "::1"),
+        ("2001:db8::1", "0.0.0.0"),
+    ] {
+        // These addresses are reserved for documentation, and no machine has them.
+        let output = start(client, peer);
+        assert_eq!(output.status.code(), Some(1), "{client} {peer}: {}", error(&output));
+        assert!(error(&output).contains("cannot listen on"), "{}", error(&output));
+    }
+    // Which ports a client's machine would use is no concern of a client.
+    let output = run(&["health", "--server", "127.0.0.1:1"], &[("CLIENT_PORT", "46747")]);
+    assert_fails(&output, 1, &["no response from the sidecar"]);
+}
+
+#[test]
 fn a_port_in_use_is_reported_with_its_setting() {
     let node = Node::alone(&[]);
     let ip = node.http.ip();
