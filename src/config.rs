@@ -5,11 +5,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// A setting's name in the environment, its default as a user would write it, and what it means.
+/// One setting, for `--help` and the README.
 pub struct Setting {
-    /// Also the flag, in kebab-case.
+    /// The environment variable; in kebab-case, the flag.
     pub name: &'static str,
-    /// Empty: none.
+    /// The default, as a user would write it; empty if there is none.
     pub default: &'static str,
     /// One line for `--help`.
     pub help: &'static str,
@@ -19,39 +19,59 @@ const fn setting(name: &'static str, default: &'static str, help: &'static str) 
     Setting { name, default, help }
 }
 
-/// All settings there are.
+/// All settings.
 pub const SETTINGS: [Setting; 16] = [
     setting("CLIENT_PORT", "80", "port of the HTTP interface for the application"),
     setting(
         "CLIENT_BIND",
         "127.0.0.1,::1",
-        "addresses of the HTTP interface; others than loopback expose the map",
+        "comma-separated addresses of the HTTP interface; any but loopback exposes the map",
     ),
-    setting("PEER_PORT", "46747", "port on which the sidecars talk to each other, the same on all"),
-    setting("PEER_BIND", "::,0.0.0.0", "addresses on which other sidecars may call"),
+    setting(
+        "PEER_PORT",
+        "46747",
+        "port on which the sidecars talk to each other; must be the same on all of them",
+    ),
+    setting("PEER_BIND", "::,0.0.0.0", "comma-separated addresses on which peers connect"),
     setting(
         "SERVICE_DNS_NAME",
         "gossip-sidecar",
-        "the headless Service; several names or HOST:PORT, by commas",
+        "the headless Service: comma-separated DNS names, IP addresses or HOST:PORT",
     ),
-    setting("MY_POD_IP", "", "this pod's address, to leave ourselves out"),
-    setting("MY_POD_NAME", "", "this pod's name, for /stats"),
-    setting("CLUSTER", "default", "only sidecars with the same name talk to each other"),
-    setting("SYNC_INTERVAL", "1s", "a peer is called this often: 250ms, 1s, 5m"),
-    setting("MAX_KEY_BYTES", "1KiB", "longest key, at most 64KiB; sizes in bytes, KiB, MiB or GiB"),
-    setting("MAX_VALUE_BYTES", "1MiB", "longest value, at most 16MiB"),
-    setting("MAX_STORE_BYTES", "64MiB", "local writes past this much data get a 507"),
+    setting("MY_POD_IP", "", "the address at which peers reach this pod"),
+    setting("MY_POD_NAME", "", "this pod's name, shown in /stats"),
+    setting(
+        "CLUSTER",
+        "default",
+        "the cluster's name; only sidecars with the same one talk to each other",
+    ),
+    setting(
+        "SYNC_INTERVAL",
+        "1s",
+        "mean time between the exchanges that a sidecar opens, such as 250ms, 1s or 5m",
+    ),
+    setting("MAX_KEY_BYTES", "1KiB", "longest key that clients can write, at most 64KiB"),
+    setting(
+        "MAX_VALUE_BYTES",
+        "1MiB",
+        "longest value or form that clients can write, at most 16MiB",
+    ),
+    setting("MAX_STORE_BYTES", "64MiB", "a client's write that would make the map larger gets 507"),
     setting(
         "TOMBSTONE_TTL",
         "24h",
-        "how long a deletion is remembered; a node isolated for half of it drops what was deleted",
+        "how long deletions are remembered; a node isolated for half of it drops deleted keys",
     ),
-    setting("READY_TIMEOUT", "10s", "/readyz says yes after this long even if no peer was met"),
-    setting("DRAIN_TIMEOUT", "5s", "how long the last writes are pushed to peers after SIGTERM"),
+    setting("READY_TIMEOUT", "10s", "/readyz is 200 after this time even without a peer"),
+    setting(
+        "DRAIN_TIMEOUT",
+        "5s",
+        "longest time for which the last writes are pushed to peers after SIGTERM",
+    ),
     setting("LOG_LEVEL", "info", "off, error, warn, info, debug or trace"),
 ];
 
-/// One place where peers may be found.
+/// A host to look up peers at.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Host {
     /// A DNS name or an IP address.
@@ -63,37 +83,34 @@ pub struct Host {
 /// All settings, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where HTTP is served.
+    /// The addresses of the HTTP interface.
     pub client: Vec<SocketAddr>,
-    /// Where peers are answered. The first that can be bound serves if it takes both families.
+    /// The addresses on which peers connect.
     pub peer: Vec<SocketAddr>,
-    /// Where peers are looked up.
+    /// The hosts at which peers are looked up.
     pub service: Vec<Host>,
-    /// Our own address among the peers.
+    /// The address at which peers reach this pod.
     pub pod_ip: Option<IpAddr>,
-    /// For people.
+    /// Shown to people.
     pub pod_name: Option<String>,
     /// See [`message::Hello::cluster`].
     pub cluster: Box<str>,
     /// The mean time between two rounds.
     pub sync_interval: Duration,
-    /// Longest key that a client may use.
+    /// The longest key that clients can use.
     pub max_key_bytes: usize,
-    /// Longest value that a client may write.
+    /// The longest value that clients can write.
     pub max_value_bytes: usize,
     /// See [`crate::core::store::Limits`].
     pub max_store_bytes: u64,
     /// See [`crate::core::store::Limits`].
     pub tombstone_ttl: Duration,
-    /// See the settings' help.
     pub ready_timeout: Duration,
-    /// See the settings' help.
     pub drain_timeout: Duration,
-    /// What is logged.
     pub log_level: log::LevelFilter,
 }
 
-/// A setting that cannot be used.
+/// A setting whose value is invalid.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BadSetting {
     name: &'static str,
@@ -101,9 +118,11 @@ pub struct BadSetting {
     right: String,
 }
 
+impl std::error::Error for BadSetting {}
+
 impl fmt::Display for BadSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={:?} does not do: {}", self.name, self.value, self.right)
+        write!(f, "{}={:?} is invalid: expected {}", self.name, self.value, self.right)
     }
 }
 
@@ -118,7 +137,8 @@ pub fn flag(setting: &Setting) -> String {
 }
 
 impl Config {
-    /// Checks what `lookup` gives for each setting's name; nothing and the empty text mean unset.
+    /// Parses all settings. `lookup` returns a setting's text by its name; an empty text counts as
+    /// unset.
     pub fn new(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadSetting> {
         let text = |name: &'static str| Text {
             name,
@@ -152,7 +172,7 @@ impl Config {
         })
     }
 
-    /// The addresses that are known to be ours among the peers, the one to go by first.
+    /// Our own addresses among the peers, as far as they are known; the advertise address first.
     pub fn own_addresses(&self) -> Vec<SocketAddr> {
         let port = self.peer[0].port();
         let pod = self.pod_ip.map(|ip| SocketAddr::new(ip, port));
@@ -173,7 +193,7 @@ impl Config {
     }
 }
 
-/// A setting's text, to be read as what it should be.
+/// The text of a setting, to be parsed.
 struct Text {
     name: &'static str,
     value: String,
@@ -194,7 +214,7 @@ impl Text {
     fn ips(self) -> Result<Vec<IpAddr>, BadSetting> {
         match self.value.split(',').map(|ip| ip.trim().parse()).collect() {
             Ok(ips) => Ok(ips),
-            Err(_) => self.bad("IP addresses by commas, such as 127.0.0.1,::1"),
+            Err(_) => self.bad("comma-separated IP addresses, such as 127.0.0.1,::1"),
         }
     }
 
@@ -224,7 +244,7 @@ impl Text {
         };
         match self.value.split(',').map(|text| host(text.trim())).collect() {
             Some(hosts) => Ok(hosts),
-            None => self.bad("names, HOST:PORT or addresses by commas, such as gossip-sidecar or 10.0.0.7:46747,[fd00::7]:46747"),
+            None => self.bad("comma-separated DNS names, IP addresses or HOST:PORT, such as gossip-sidecar or 10.0.0.7:46747,[fd00::7]:46747"),
         }
     }
 

@@ -1,31 +1,39 @@
-//! The life of the process: starting, finding and calling peers, and leaving in good order.
+//! The life of the process: start, serve, drain, exit.
 
 use crate::config::Config;
-use crate::http::server;
+use crate::http::endpoint;
 use crate::node::state::Node;
-use crate::peer::{dns, gossip, session};
+use crate::peer::{dns, gossip, responder};
+use crate::sys::semaphore::Semaphore;
 use crate::sys::signals::Signals;
-use crate::sys::threads::keep_alive;
+use crate::sys::threads::supervise;
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// Past so many connections that had to be given up we leave in good order, to be started again.
-pub const MAX_LOST_CONNECTIONS: usize = 100;
+/// After this many abandoned connections the process drains and exits, to be started again.
+pub const MAX_ABANDONED_CONNECTIONS: usize = 100;
 
-/// How long it may take until we see that there are too many.
-const LOOK_WITHIN: Duration = Duration::from_secs(1);
+/// How often abandoned connections are counted.
+const COUNT_ABANDONED_EVERY: Duration = Duration::from_secs(1);
 
-/// While we leave, how often we look whether we may.
+/// While draining: how often to look whether the drain is over.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Why the process could not start, or not go on: for the last line on standard error.
+/// Why the process could not start, or not go on: the last line on standard error.
 #[derive(Debug)]
 pub struct CannotServe(pub String);
 
 impl std::error::Error for CannotServe {}
+
+impl fmt::Display for CannotServe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl From<io::Error> for CannotServe {
     fn from(error: io::Error) -> Self {
@@ -33,20 +41,24 @@ impl From<io::Error> for CannotServe {
     }
 }
 
-impl std::fmt::Display for CannotServe {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Serves until a signal says to leave.
+/// Serves until a signal asks the process to exit.
 pub fn serve(config: Config) -> Result<(), CannotServe> {
-    // Before anything else: as PID 1 a signal without a handler is lost.
+    // First of all: as PID 1 a process ignores signals for which it has no handler.
     let signals =
         Signals::new().map_err(|error| CannotServe(format!("cannot handle signals: {error}")))?;
+    let node = start(config)?;
+    let reason = wait_for_reason_to_exit(&node, &signals);
+    log::info!("{reason}: draining, the last writes are being pushed to peers");
+    drain(&node, &signals);
+    Ok(())
+}
+
+/// Binds both ports and starts all threads.
+fn start(config: Config) -> Result<Arc<Node>, CannotServe> {
     let peer_listeners = bind_all(&config.peer, "PEER_PORT", "PEER_BIND")?;
     let client_listeners = bind_all(&config.client, "CLIENT_PORT", "CLIENT_BIND")?;
-    let node = Arc::new(Node::new(config));
+    let (node, events) = Node::new(config);
+    let node = Arc::new(node);
     let id = node.store().node();
     log::info!(
         "gossip-sidecar {} started: node {id:08x}, cluster {}, HTTP on {:?}, peers on {:?}",
@@ -55,45 +67,51 @@ pub fn serve(config: Config) -> Result<(), CannotServe> {
         addresses(&client_listeners),
         addresses(&peer_listeners),
     );
-    server::start(&node, client_listeners)?;
+    endpoint::start(&node, client_listeners)?;
+    let permits = Semaphore::new(responder::MAX_RESPONSES_AT_A_TIME);
     for listener in peer_listeners {
-        let node = node.clone();
-        keep_alive("accept", move || session::listen(&node, &listener))?;
+        let (node, permits) = (node.clone(), permits.clone());
+        supervise("accept", move || responder::listen(&node, &listener, &permits))?;
     }
     let gossiping = node.clone();
-    keep_alive("gossip", move || gossip::gossip(&gossiping))?;
+    supervise("gossip", move || gossip::gossip(&gossiping, &events))?;
     let resolving = node.clone();
-    keep_alive("resolve", move || dns::keep_resolving(&resolving))?;
-
-    let why = loop {
-        if let Some(signal) = signals.wait(LOOK_WITHIN) {
-            break signal;
-        }
-        // Alone we would come back with an empty map.
-        let lost = node.lost_connections.load(Relaxed);
-        if lost >= MAX_LOST_CONNECTIONS && !node.members().is_empty() {
-            break "too many connections had to be given up, and a restart frees them";
-        }
-    };
-    log::info!("{why}: leaving, the last writes are being pushed to peers");
-    node.drain();
-    let deadline = Instant::now() + node.config.drain_timeout;
-    while !node.has_drained() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            log::warn!("left without a peer's word that it has everything (DRAIN_TIMEOUT)");
-            return Ok(());
-        }
-        if signals.wait(left.min(LOOK_EVERY)).is_some() {
-            log::warn!("second signal: leaving at once");
-            return Ok(());
-        }
-    }
-    log::info!("left: peers have everything");
-    Ok(())
+    supervise("resolve", move || dns::keep_resolving(&resolving))?;
+    Ok(node)
 }
 
-/// Listens on all the addresses, leaving out those of a family that this machine does not have.
+fn wait_for_reason_to_exit(node: &Node, signals: &Signals) -> String {
+    loop {
+        if let Some(signal) = signals.wait(COUNT_ABANDONED_EVERY) {
+            return signal.to_owned();
+        }
+        let abandoned = node.abandoned_connections.load(Relaxed);
+        // Without a peer the process would come back with an empty map.
+        if abandoned >= MAX_ABANDONED_CONNECTIONS && !node.members().is_empty() {
+            return format!("{abandoned} abandoned connections, which only a restart frees");
+        }
+    }
+}
+
+/// Waits until peers have everything, or `DRAIN_TIMEOUT` has passed.
+fn drain(node: &Node, signals: &Signals) {
+    node.drain();
+    let deadline = Instant::now() + node.config.drain_timeout;
+    while !node.is_drained() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return log::warn!(
+                "exiting after DRAIN_TIMEOUT: not confirmed that peers have everything"
+            );
+        }
+        if signals.wait(left.min(LOOK_EVERY)).is_some() {
+            return log::warn!("second signal: exiting at once");
+        }
+    }
+    log::info!("exiting: peers have everything");
+}
+
+/// Listens on all the addresses, except those of a family that this machine does not have.
 fn bind_all(
     addresses: &[SocketAddr],
     port_setting: &str,
@@ -101,41 +119,47 @@ fn bind_all(
 ) -> Result<Vec<TcpListener>, CannotServe> {
     let mut listeners: Vec<TcpListener> = Vec::new();
     for &address in addresses {
-        let takes_both_families = |listener: &TcpListener| {
+        // An unspecified IPv6 socket takes IPv4 connections too.
+        let has_both_families = listeners.iter().any(|listener| {
             listener.local_addr().is_ok_and(|bound| bound.is_ipv6() && bound.ip().is_unspecified())
-        };
-        if address.is_ipv4()
-            && address.ip().is_unspecified()
-            && listeners.iter().any(takes_both_families)
-        {
+        });
+        if address.is_ipv4() && address.ip().is_unspecified() && has_both_families {
             continue;
         }
         match TcpListener::bind(address) {
             Ok(listener) => listeners.push(listener),
             Err(error) => {
                 let is_last_hope = listeners.is_empty() && Some(&address) == addresses.last();
-                let family_missing = error.kind() == io::ErrorKind::AddrNotAvailable
-                    || error.kind() == io::ErrorKind::Unsupported
-                    || error.raw_os_error() == Some(97);
-                if address.is_ipv6() && family_missing && !is_last_hope {
+                if address.is_ipv6() && is_family_missing(&error) && !is_last_hope {
                     log::debug!("no IPv6 here: not listening on {address}");
                     continue;
                 }
-                let advice = match error.kind() {
-                    io::ErrorKind::AddrInUse => {
-                        format!("another process has it; choose another with {port_setting}")
-                    }
-                    io::ErrorKind::PermissionDenied => format!(
-                        "ports below 1024 need a privilege (in Kubernetes the pod sysctl \
-                         net.ipv4.ip_unprivileged_port_start=0); or choose another with {port_setting}, such as 8080"
-                    ),
-                    _ => format!("check {bind_setting} and {port_setting}"),
-                };
+                let advice = advice(&error, port_setting, bind_setting);
                 return Err(CannotServe(format!("cannot listen on {address}: {error}: {advice}")));
             }
         }
     }
     Ok(listeners)
+}
+
+fn is_family_missing(error: &io::Error) -> bool {
+    /// `EAFNOSUPPORT` on Linux, for which std has no kind.
+    const ADDRESS_FAMILY_NOT_SUPPORTED: i32 = 97;
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+        || error.raw_os_error() == Some(ADDRESS_FAMILY_NOT_SUPPORTED)
+}
+
+fn advice(error: &io::Error, port_setting: &str, bind_setting: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("another process has it; choose another with {port_setting}")
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "ports below 1024 need a privilege (in Kubernetes the pod sysctl \
+             net.ipv4.ip_unprivileged_port_start=0); or choose another with {port_setting}, such as 8080"
+        ),
+        _ => format!("check {bind_setting} and {port_setting}"),
+    }
 }
 
 fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {

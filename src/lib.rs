@@ -40,23 +40,27 @@ pub use crate::core::digest::{Digest, FAN_OUT, Item, MAX_DEPTH, Prefix, key_hash
 
 pub use crate::core::entry::{Entry, Record};
 
+pub use crate::core::recent_updates::{MAX_RECENT_UPDATES, RECENT_FOR_MS};
+
 pub use crate::core::store::{
-    ENTRY_OVERHEAD_BYTES, EXPIRY_OVERHEAD_BYTES, Limits, MAX_PURGED_AT_ONCE, MAX_RECENT_UPDATES,
-    Merged, Put, RECENT_FOR_MS, SHARD_DEPTH, SHARDS, Store, shard_of, shards_of,
+    ENTRY_OVERHEAD_BYTES, EXPIRY_OVERHEAD_BYTES, Limits, MAX_PURGED_AT_ONCE, Merged, Put,
+    SHARD_DEPTH, SHARDS, Store, shard_of, shards_of,
 };
 
-pub use crate::core::scheduler::{
-    Action, Outcome, RELAY_TREES, Scheduler, Subtree, isolated_since,
-};
+pub use crate::core::dissemination::{RELAY_TREES, Subtree};
 
 pub use crate::core::message::{
     Hello, MAX_CLUSTER_BYTES, MAX_KEY_BYTES, MAX_LINE_BYTES, MAX_LINE_ITEMS, MAX_VALUE_BYTES,
     Message, PROTOCOL_VERSION, ReadError, Refusal, is_cluster_name, write_record,
 };
 
+pub use crate::core::isolation::isolated_since;
+
 pub use crate::core::exchange::{
     Exchange, FULL_TURN_BYTES, Identity, MAX_LISTED_ENTRIES, MAX_TURNS, Next, Summary,
 };
+
+pub use crate::core::scheduler::{Action, Outcome, Scheduler};
 
 /// What an HTTP request means.
 pub mod api {
@@ -68,9 +72,13 @@ pub mod api {
 
     pub use crate::core::api::map::{Representation, delete, get, list, put, put_form};
 
-    pub use crate::core::api::request::{
-        Head, MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, Operation, Replicas, form, operation,
+    pub use crate::core::api::operation::{
+        MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, Operation, Replicas,
     };
+
+    pub use crate::core::api::parameters::form;
+
+    pub use crate::core::api::request::{Head, parse};
 }
 
 pub use crate::config::SETTINGS;

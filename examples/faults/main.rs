@@ -154,8 +154,8 @@ fn main() -> ExitCode {
         Err(why) => cannot_run(&why),
         Ok([passed, failed, skipped]) => {
             let seconds = began.elapsed().as_secs();
-            println!("seed {}, {seconds} s, {skipped} skipped", options.seed);
-            println!("faults: {passed} passed, {failed} failed");
+            println!("seed {}, {seconds} s", options.seed);
+            println!("faults: {passed} passed, {failed} failed, {skipped} skipped");
             ExitCode::from(u8::from(failed > 0))
         }
     }

@@ -144,7 +144,7 @@ fn rolling_restart(run: &mut Run) -> Result<Proof, Unfinished> {
         let began = Instant::now();
         run.cluster.nodes[index].leave(LEAVE_LIMIT)?;
         longest = longest.max(began.elapsed());
-        let word = run.cluster.nodes[index].logged("left: peers have everything");
+        let word = run.cluster.nodes[index].logged("exiting: peers have everything");
         ensure(word > 0, || format!("node {index} exited without a peer's confirmation"))?;
         run.cluster.start(index)?;
         run.cluster.wait("the node is ready again", START_LIMIT, |cluster| {

@@ -1,34 +1,32 @@
 //! A small HTTP client for the command line and the probes: a scratch image has no curl.
 
 use crate::core::api::map;
-use crate::core::api::request::MAX_WAIT_MS;
+use crate::core::api::operation::MAX_WAIT_MS;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Connecting, and each read and write, may take so long.
+/// The longest time for connecting, and for each read and write.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Headers that an answer may have.
+/// The most headers of a response.
 const MAX_HEADERS: usize = 32;
 
-/// The head of an answer may have so many bytes.
+/// The most bytes in the head of a response.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// What a server answered.
+/// A response.
 #[derive(Debug)]
 pub struct Response {
-    /// HTTP status code.
     pub status: u16,
     /// The `ETag` header without its quotes.
     pub etag: Option<String>,
-    /// Whether the `Has-More` header says so.
+    /// Whether the `Has-More` header is `true`.
     pub has_more: bool,
-    /// The body, whole.
     pub body: Vec<u8>,
 }
 
-/// The target that names these keys: `/map?k=…&k=…`.
+/// The target for these keys: `/map?k=…&k=…`.
 pub fn map_target<'a>(keys: impl IntoIterator<Item = &'a str>) -> String {
     let mut target = "/map".to_owned();
     for (index, key) in keys.into_iter().enumerate() {
@@ -38,12 +36,12 @@ pub fn map_target<'a>(keys: impl IntoIterator<Item = &'a str>) -> String {
     target
 }
 
-/// Whether somebody listens there.
+/// Whether the server accepts connections.
 pub fn answers(server: SocketAddr) -> bool {
     TcpStream::connect_timeout(&server, TIMEOUT).is_ok()
 }
 
-/// Sends one request and reads the answer.
+/// Sends one request, and reads the response.
 pub fn request(
     server: SocketAddr,
     method: &str,
@@ -53,7 +51,7 @@ pub fn request(
     request_unless(server, method, target, None, body)
 }
 
-/// The same, but an answer with the tag that is `known` already is not wanted (`If-None-Match`).
+/// The same with `If-None-Match`: the response is 304 if the ETag is the one that is `known`.
 pub fn request_unless(
     server: SocketAddr,
     method: &str,
@@ -84,7 +82,7 @@ fn read_response(stream: &mut impl Read) -> io::Result<Response> {
         let read = match stream.read(&mut buffer) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => read,
-            // A process that is halted and goes on finds a wait with a timeout cut short.
+            // Stopping and continuing the process interrupts a read that has a timeout.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
@@ -106,7 +104,8 @@ fn read_response(stream: &mut impl Read) -> io::Result<Response> {
     Ok(response)
 }
 
-/// The answer without its body, where that starts, and its length, once the head is whole.
+/// The response without its body, where the body starts, and its length; `None` while the head is
+/// incomplete.
 fn parse_head(bytes: &[u8]) -> io::Result<Option<(Response, usize, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
@@ -121,7 +120,7 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(Response, usize, usize)>> {
     };
     let status = response.code.ok_or_else(|| not_http("it has no status"))?;
     let length = match header("Content-Length").and_then(|length| length.parse().ok()) {
-        // It says that what the client has is still right.
+        // A 304 has no body.
         None if status == 304 => 0,
         length => length.ok_or_else(|| not_http("it has no Content-Length"))?,
     };
@@ -131,14 +130,14 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(Response, usize, usize)>> {
 }
 
 fn not_http(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("not an HTTP answer of a sidecar: {why}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("not an HTTP response of a sidecar: {why}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Gives one byte at a time, and is interrupted before each.
+    /// Returns one byte at a time, and is interrupted before each.
     struct Trickle<'a>(&'a [u8], bool);
 
     impl Read for Trickle<'_> {

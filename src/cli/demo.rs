@@ -1,4 +1,4 @@
-//! Three sidecars on this machine, to try things out: no root, no DNS server, no containers.
+//! Three sidecars on this machine, to try things out without root, DNS server or containers.
 
 use crate::cli::client;
 use crate::sys::signals::Signals;
@@ -7,16 +7,16 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How many sidecars are started.
+/// The number of sidecars.
 const NODES: usize = 3;
 
-/// The HTTP ports that are tried first: 8081 and so on; free ones are taken where these are not.
+/// The first of the HTTP ports; where one is taken, any free port replaces it.
 const FIRST_HTTP_PORT: u16 = 8081;
 
 /// How often the sidecars are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// How long a sidecar that was killed stays away.
+/// How long a sidecar that was killed stays down.
 const BACK_AFTER: Duration = Duration::from_secs(3);
 
 struct Sidecar {
@@ -28,14 +28,14 @@ struct Sidecar {
     back_since: Option<Instant>,
 }
 
-/// What a sidecar says of its map.
+/// A sidecar's map, in short.
 #[derive(Clone, PartialEq, Eq)]
 struct State {
     digest: String,
     keys: String,
 }
 
-/// Runs the sidecars, and says what can be seen of them, until a signal comes.
+/// Runs the sidecars, and prints what happens to them, until a signal arrives.
 pub fn run() -> io::Result<()> {
     let signals = Signals::new()?;
     let places = free_places()?;
@@ -49,7 +49,7 @@ pub fn run() -> io::Result<()> {
     introduce(&sidecars);
     let outcome = watch(&mut sidecars, &all, &signals);
     for sidecar in &mut sidecars {
-        // They may have left already: a Ctrl-C reaches them too.
+        // They may have exited already: a Ctrl-C reaches them too.
         let _ = sidecar.child.kill();
         let _ = sidecar.child.wait();
     }
@@ -58,7 +58,7 @@ pub fn run() -> io::Result<()> {
 }
 
 fn free_places() -> io::Result<Vec<(SocketAddr, SocketAddr)>> {
-    // Held until all are found, so that no port is found twice.
+    // Held until all are found, so that no port is used twice.
     let mut held = Vec::new();
     let mut hold = |port| -> io::Result<SocketAddr> {
         let local = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
@@ -93,25 +93,30 @@ fn introduce(sidecars: &[Sidecar]) {
     }
     let [first, second, third] = sidecars else { return };
     println!(
-        "\nTry, in another terminal:\n
-  curl -X PUT --data-binary 'hello' 'http://{}/map?k=greeting'
-  curl 'http://{}/map?k=greeting'
-  kill -9 {}                        # it comes back after {} s, with all keys
-  curl 'http://{}/stats'\n
-What happens is shown below. Ctrl-C ends it.\n",
+        "
+Paste this into another terminal. It writes a key to node 1 and reads it from node 2, then kills
+node 3 and reads the key from it once it has been restarted, {} s later:
+
+  curl -X PUT -d hello 'http://{}/map?k=greeting'
+  curl 'http://{}/map?k=greeting&wait=5s'
+  sleep 1
+  kill -9 {}
+  curl -s --retry 10 --retry-delay 1 --retry-all-errors 'http://{}/map?k=greeting&wait=5s'
+
+What happens is shown below. Ctrl-C stops the demo.\n",
+        BACK_AFTER.as_secs(),
         first.http,
         second.http,
         third.child.id(),
-        BACK_AFTER.as_secs(),
         third.http,
     );
 }
 
-/// Looks at all sidecars, again and again, and says what has changed.
+/// Looks at all sidecars again and again, and prints what has changed.
 fn watch(sidecars: &mut [Sidecar], all: &[String], signals: &Signals) -> io::Result<()> {
     let began = Instant::now();
     let mut agreed: Option<State> = None;
-    // When all were last seen to agree: what differs now was written after that.
+    // When all agreed last: whatever differs now was written later.
     let mut agreed_at = began;
     while signals.wait(LOOK_EVERY).is_none() {
         let look_at = Instant::now();
@@ -155,7 +160,7 @@ fn watch(sidecars: &mut [Sidecar], all: &[String], signals: &Signals) -> io::Res
 }
 
 impl Sidecar {
-    /// What it says of its map, once it is ready.
+    /// Its map in short, once it is ready.
     fn look(&self) -> Option<State> {
         let response = client::request(self.http, "GET", "/stats", &[]).ok()?;
         let text = String::from_utf8(response.body).ok()?;
@@ -163,12 +168,12 @@ impl Sidecar {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
             Some(line.to_owned())
         };
-        // Nodes that have never met agree as well, on nothing.
+        // Sidecars that have not found each other agree too, on an empty map.
         let is_ready = fact("ready")? == "1";
         Some(State { digest: fact("digest")?, keys: fact("keys")? }).filter(|_| is_ready)
     }
 
-    /// Starts it again some time after it was killed.
+    /// Starts it again a while after it was killed.
     fn revive(&mut self, all: &[String], say: impl Fn(&str)) -> io::Result<()> {
         match self.gone_since {
             None => {

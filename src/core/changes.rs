@@ -1,29 +1,28 @@
-//! The keys that changed last, for those who wait for a change.
+//! The keys that have changed lately, for watchers.
 
 use std::collections::VecDeque;
 
-/// How many changes are remembered: more than come while a request is looked at.
+/// The most changed keys that are kept: more than change while one blocking query is set up.
 pub const MAX_CHANGES: usize = 4096;
 
-/// How many bytes of keys are remembered.
+/// The most bytes of changed keys that are kept.
 pub const MAX_CHANGED_BYTES: usize = 256 * 1024;
 
-/// Counts changes, and remembers the keys of the last ones while somebody waits.
+/// Counts changes, and keeps the keys of the latest ones while somebody watches.
 ///
-/// Who waits takes the count, looks at the map, and asks later what has changed since: whatever
-/// happens between the two steps is not missed.
+/// A watcher takes the count, reads the map, and later asks for the changes since that count. So it
+/// misses nothing that happens between the two steps.
 #[derive(Default)]
 pub struct Changes {
-    /// Changes so far.
+    /// The number of changes so far.
     count: u64,
     is_watched: bool,
-    /// The keys of the last ones, the latest last.
+    /// The keys of the latest changes, in the order of the changes.
     keys: VecDeque<Box<str>>,
     bytes: usize,
 }
 
 impl Changes {
-    /// Takes note of a change.
     pub fn note(&mut self, key: &str) {
         self.count += 1;
         if self.is_watched {
@@ -35,31 +34,31 @@ impl Changes {
         }
     }
 
-    /// Remembers keys from now on, and says how many changes there were so far.
+    /// Keeps changed keys from now on; returns the number of changes so far.
     pub fn watch(&mut self) -> u64 {
         self.is_watched = true;
         self.count
     }
 
-    /// Remembers none any more: where nobody waits, writes are to cost nothing for it.
+    /// Stops keeping changed keys: while nobody watches, writes pay nothing for it.
     pub fn unwatch(&mut self) {
         self.is_watched = false;
         self.keys = VecDeque::new();
         self.bytes = 0;
     }
 
-    /// Whether keys are remembered.
+    /// Whether changed keys are kept.
     pub fn is_watched(&self) -> bool {
         self.is_watched
     }
 
-    /// How many changes there were so far.
+    /// The number of changes so far.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The keys that changed after there had been `count` changes, or `None` if that is too long
-    /// ago to tell.
+    /// The keys that changed after the first `count` changes; `None` if some of them are no longer
+    /// kept.
     pub fn since(&self, count: u64) -> Option<impl Iterator<Item = &str>> {
         let number = usize::try_from(self.count.checked_sub(count)?).ok()?;
         let known = self.keys.len().checked_sub(number)?;

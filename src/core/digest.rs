@@ -1,16 +1,16 @@
-//! Where a key stands in the hash trie, and what stands there: hash, fingerprint, prefix.
+//! The hash trie: hashes place the keys, prefixes name the buckets, digests sum up what they hold.
 //!
-//! Keys are placed in a trie of fan-out 16 by a stable 64-bit hash. The digest of a bucket is the
-//! XOR of the fingerprints of its entries, so that it is kept up to date in constant time.
+//! A stable 64-bit hash places a key in a trie of fan-out 16. The digest of a bucket is the XOR of
+//! the fingerprints of its entries, so that it is kept up to date in constant time.
 
 use crate::core::version::{Version, parse_hex};
 use siphasher::sip::SipHasher13;
 use std::fmt;
 
-/// Hex digits in a key's hash: the depth of the trie.
+/// The depth of the trie: the hex digits of a hash.
 pub const MAX_DEPTH: u8 = 16;
 
-/// Children of a bucket.
+/// The number of a bucket's children.
 pub const FAN_OUT: usize = 16;
 
 /// The stable hash that places `key` in the trie. Part of the protocol: all nodes must agree.
@@ -19,8 +19,7 @@ pub fn key_hash(key: &str) -> u64 {
     SipHasher13::new_with_keys(HASHER.0, HASHER.1).hash(key.as_bytes())
 }
 
-/// The key's hash and the version of its entry: all that a node must know of an entry to tell
-/// whether it is the same as its own, older or fresher.
+/// An entry without its key and value: enough to tell whether it is older or fresher than one's own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Item {
     /// See [`key_hash`].
@@ -30,7 +29,7 @@ pub struct Item {
 }
 
 impl Item {
-    /// What the entry adds to the digests above it. Part of the protocol.
+    /// What the entry adds to the digests of its buckets. Part of the protocol.
     pub fn fingerprint(&self) -> u64 {
         const HASHER: (u64, u64) = (0x676f_7373_6970_2d66, 0x696e_6765_7270_7231);
         let mut bytes = [0; 20];
@@ -50,25 +49,25 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// Adds an item that was not there.
+    /// Adds an item that is not in the bucket.
     pub fn add(&mut self, item: Item) {
         self.xor ^= item.fingerprint();
         self.count += 1;
     }
 
-    /// Removes an item that was there.
+    /// Removes an item that is in the bucket.
     pub fn remove(&mut self, item: Item) {
         self.xor ^= item.fingerprint();
         self.count -= 1;
     }
 
-    /// Adds a whole disjoint bucket.
+    /// Adds all items of another bucket.
     pub fn join(&mut self, other: Digest) {
         self.xor ^= other.xor;
         self.count += other.count;
     }
 
-    /// What goes over the wire: `None` for an empty bucket, else 32 bits under the exchange's salt.
+    /// The digest as it is sent: `None` for an empty bucket, else 32 bits under the exchange's salt.
     ///
     /// Multiply-shift hashing (Dietzfelbinger et al., 1997): two digests that differ are truncated to the
     /// same 32 bits with probability 2⁻³¹, independently for each salt, so that a difference which
@@ -80,10 +79,10 @@ impl Digest {
 
 /// A bucket of the trie: all keys whose hash starts with these hex digits.
 ///
-/// Written as its digits, and the root as `-`.
+/// Its text form is its digits; that of the root is `-`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Prefix {
-    /// The digits, left-aligned; the bits behind them are zero.
+    /// The digits, left-aligned; the remaining bits are zero.
     bits: u64,
     /// The number of digits, at most [`MAX_DEPTH`].
     depth: u8,
@@ -100,12 +99,12 @@ impl Prefix {
         Self { bits, depth }
     }
 
-    /// The deepest bucket that holds `hash`: it alone, but for collisions.
+    /// The deepest bucket that holds `hash`, and nothing else but collisions.
     pub fn leaf(hash: u64) -> Self {
         Self { bits: hash, depth: MAX_DEPTH }
     }
 
-    /// How many digits it has.
+    /// The number of digits.
     pub fn depth(self) -> u8 {
         self.depth
     }
@@ -141,7 +140,7 @@ impl Prefix {
         (hash >> (60 - 4 * self.depth)) as usize & (FAN_OUT - 1)
     }
 
-    /// The prefix that `text` writes.
+    /// Parses the text form.
     pub fn parse(text: &str) -> Option<Self> {
         if text == "-" {
             return Some(Self::ROOT);
@@ -149,7 +148,7 @@ impl Prefix {
         Self::ROOT.extend(text)
     }
 
-    /// The prefix that follows from this one by the digits in `text`, at least one.
+    /// Appends the digits in `text`, of which there is at least one.
     pub fn extend(self, text: &str) -> Option<Self> {
         let depth = usize::from(self.depth) + text.len();
         if text.is_empty() || depth > usize::from(MAX_DEPTH) {

@@ -1,17 +1,17 @@
-//! A key's state: a value, a value that ends at a given time, or a tombstone.
+//! A key's state: a value, a value that expires, or a tombstone.
 
 use crate::core::version::Version;
 
-/// What an expiry takes behind the value that it belongs to.
+/// The size of an expiry time behind its value.
 const EXPIRY_BYTES: usize = 8;
 
 /// A key's state, as it is stored and as it travels.
 ///
-/// An expiry is kept behind the value, in one allocation with it: entries that have none, which are
-/// most, pay nothing for it. There are as many entries as keys, so each byte here counts.
+/// An expiry time is kept behind the value, in the same allocation, so that the many entries without
+/// one pay nothing for it. There are as many entries as keys: each byte counts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// When and where it was written.
+    /// When and by whom it was written.
     pub version: Version,
     kind: Kind,
     bytes: Box<[u8]>,
@@ -29,7 +29,7 @@ enum Kind {
 pub struct Record {
     /// Any UTF-8 text, the empty one included.
     pub key: Box<str>,
-    /// The key's state.
+    /// What the sending node holds for the key.
     pub entry: Entry,
 }
 
@@ -39,7 +39,7 @@ impl Entry {
         Self { version, kind: Kind::Lasting, bytes: value.into() }
     }
 
-    /// A value that is gone from `expires_ms` (Unix milliseconds) on, if that is given.
+    /// A value that expires at `expires_ms` (Unix milliseconds), if that is given.
     pub fn new(version: Version, value: impl Into<Box<[u8]>>, expires_ms: Option<u64>) -> Self {
         let Some(expires_ms) = expires_ms else { return Self::lasting(version, value) };
         let mut bytes = value.into().into_vec();
@@ -48,12 +48,12 @@ impl Entry {
         Self { version, kind: Kind::Expiring, bytes: bytes.into_boxed_slice() }
     }
 
-    /// What says that there is no value, and since when.
+    /// A deletion. It is kept for a time, so that an older value cannot come back.
     pub fn tombstone(version: Version) -> Self {
         Self { version, kind: Kind::Tombstone, bytes: Box::default() }
     }
 
-    /// The value, be it expired or not; `None` for a tombstone.
+    /// The value, even if it has expired; `None` for a tombstone.
     pub fn value(&self) -> Option<&[u8]> {
         match self.kind {
             Kind::Tombstone => None,
@@ -62,7 +62,7 @@ impl Entry {
         }
     }
 
-    /// When the value is gone, in Unix milliseconds, if it ever is by itself.
+    /// When the value expires, in Unix milliseconds, if it ever does.
     pub fn expires_ms(&self) -> Option<u64> {
         if self.kind != Kind::Expiring {
             return None;
@@ -71,7 +71,7 @@ impl Entry {
         Some(u64::from_be_bytes(*expiry))
     }
 
-    /// Whether it says that there is no value.
+    /// Whether the key has been deleted, or its value has expired.
     pub fn is_tombstone(&self) -> bool {
         self.kind == Kind::Tombstone
     }

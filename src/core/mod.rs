@@ -13,12 +13,26 @@ pub mod entry;
 
 pub mod changes;
 
+pub mod recent_updates;
+
+pub mod expiry_queue;
+
+pub mod peer_clocks;
+
 pub mod store;
 
-pub mod scheduler;
+pub mod dissemination;
 
 pub mod message;
 
+pub mod isolation;
+
 pub mod exchange;
+
+pub mod back_off;
+
+pub mod token_bucket;
+
+pub mod scheduler;
 
 pub mod api;

@@ -1,43 +1,32 @@
 //! The map: put, get, delete, expire and merge, and the digests that tell two maps apart.
 //!
-//! The store takes the time as an argument and does no I/O: with the same calls it comes to the
-//! same state. It is meant to stand behind one mutex, locked for one call at a time.
+//! The store takes the time as an argument and does no I/O: the same calls lead to the same state.
+//! It stands behind one mutex, which is locked for one call at a time.
 
 use crate::core::changes::Changes;
 use crate::core::digest::{Digest, FAN_OUT, Item, Prefix, key_hash};
 use crate::core::entry::{Entry, Record};
+use crate::core::expiry_queue::ExpiryQueue;
+use crate::core::peer_clocks::PeerClocks;
+use crate::core::recent_updates::RecentUpdates;
 use crate::core::version::{Clock, END_OF_TIME_MS, Version};
 use siphasher::sip::SipHasher13;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 
-/// Entries are spread over this many maps, so that growing one or listing it is short.
+/// Entries are spread over this many maps, so that growing or listing one takes little time.
 pub const SHARDS: usize = FAN_OUT * FAN_OUT;
 
 /// The depth in the trie at which a bucket is a shard.
 pub const SHARD_DEPTH: u8 = 2;
 
-/// What an entry is taken to need beyond its key and value when the quota is counted, in bytes.
+/// What an entry counts against the quota beyond its key and value, in bytes.
 pub const ENTRY_OVERHEAD_BYTES: u64 = 96;
 
-/// What a tombstone or an expiring entry needs besides, with its key once more: its place in the
-/// order in which they fall due.
+/// What a tombstone or an expiring entry needs besides: its key once more, in the expiry queue.
 pub const EXPIRY_OVERHEAD_BYTES: u64 = 64;
 
-/// How many of the latest changes are offered in a hello before anything is compared.
-pub const MAX_RECENT_UPDATES: usize = 16;
-
-/// For how long after it was written a change counts as news, in milliseconds.
-pub const RECENT_FOR_MS: u64 = 5_000;
-
-/// How many other nodes' clocks are asked when it is told whether something is past its time.
-pub const MAX_CLOCKS: usize = 8;
-
-/// For how long they are asked after they were heard, in milliseconds: a node that starts anew
-/// must not count twice.
-pub const CLOCK_HEARD_FOR_MS: u64 = 30_000;
-
-/// Expired values and tombstones purged in one call at most, which bounds the time the lock is held.
+/// The most entries that one call expires or purges: it bounds how long the lock is held.
 pub const MAX_PURGED_AT_ONCE: usize = 1_000;
 
 /// What one node keeps.
@@ -45,8 +34,7 @@ pub const MAX_PURGED_AT_ONCE: usize = 1_000;
 pub struct Limits {
     /// Local writes beyond this are refused; merges never are, or replicas would differ for good.
     pub max_store_bytes: u64,
-    /// A tombstone is purged this long after its deletion, by the middle one of the clocks that
-    /// the node has heard of.
+    /// A tombstone is purged this long after its deletion, by the median of the clocks heard lately.
     pub tombstone_ttl_ms: u64,
 }
 
@@ -73,14 +61,14 @@ pub enum Put {
 pub enum Merged {
     /// It was fresher and is now ours.
     Taken,
-    /// We had it already, or something fresher.
+    /// We had it, or something fresher.
     Known,
-    /// A tombstone past its time for a key that we don't have.
+    /// It is a tombstone past its time, for a key that is absent here.
     Outdated,
 }
 
-/// Hashes keys for the shards' maps, keyed by a seed of this process: who chooses keys cannot
-/// choose collisions.
+/// Hashes keys for the shards' maps. The seed is drawn by each process, so that whoever chooses
+/// the keys cannot choose collisions.
 #[derive(Clone, Copy)]
 struct SeededHasher(u64);
 
@@ -92,15 +80,6 @@ impl BuildHasher for SeededHasher {
     }
 }
 
-/// What another node's clock showed when it called.
-struct HeardClock {
-    node: u32,
-    /// When that was, by our clock.
-    wall_ms: u64,
-    /// How far it was ahead of ours.
-    ahead_ms: i64,
-}
-
 /// The replicated map of one node.
 pub struct Store {
     /// By the first [`SHARD_DEPTH`] digits of the key's hash.
@@ -108,20 +87,15 @@ pub struct Store {
     /// The digest of each shard, kept up to date by every change.
     digests: Vec<Digest>,
     clock: Clock,
-    /// How far the clocks of the nodes that called last are ahead of ours, one entry a node.
-    clocks: VecDeque<HeardClock>,
-    /// How far the middle one of them is ahead of ours; see [`Store::now_ms`].
-    ahead_ms: i64,
+    peer_clocks: PeerClocks,
     limits: Limits,
     /// What all entries cost, tombstones included.
     bytes: u64,
     /// Entries that are no tombstones.
     live: usize,
-    /// When values expire and tombstones are purged: the next one first.
-    expiry_queue: BTreeSet<(u64, Box<str>)>,
+    expiry_queue: ExpiryQueue,
     changes: Changes,
-    /// The latest changes, at most [`MAX_RECENT_UPDATES`], the oldest first.
-    recent: VecDeque<Item>,
+    recent_updates: RecentUpdates,
     /// Counts local writes and deletions.
     writes: u64,
     /// Whether local writes are over.
@@ -136,14 +110,13 @@ impl Store {
             shards: (0..SHARDS).map(|_| shard()).collect(),
             digests: vec![Digest::default(); SHARDS],
             clock: Clock::new(node),
-            clocks: VecDeque::new(),
-            ahead_ms: 0,
+            peer_clocks: PeerClocks::default(),
             limits,
             bytes: 0,
             live: 0,
-            expiry_queue: BTreeSet::new(),
+            expiry_queue: ExpiryQueue::default(),
             changes: Changes::default(),
-            recent: VecDeque::with_capacity(MAX_RECENT_UPDATES),
+            recent_updates: RecentUpdates::new(),
             writes: 0,
             is_closed: false,
         }
@@ -164,7 +137,7 @@ impl Store {
         self.shards[shard_of(key_hash(key))].get(key)
     }
 
-    /// Writes a value, which is gone again after `ttl_ms` if that is given.
+    /// Writes a value, which expires after `ttl_ms` if that is given.
     pub fn put(&mut self, key: &str, value: Box<[u8]>, ttl_ms: Option<u64>, wall_ms: u64) -> Put {
         self.write(key, value, ttl_ms, wall_ms, self.limits.max_store_bytes)
     }
@@ -199,14 +172,14 @@ impl Store {
         }
     }
 
-    /// Writes all these values, each of another key, or none of them: then it says why.
+    /// Writes all these values, whose keys differ, or none of them.
     pub fn put_all(&mut self, pairs: Pairs, ttl_ms: Option<u64>, wall_ms: u64) -> Result<(), Put> {
         let mut bytes = self.bytes;
         for (key, value) in &pairs {
             let current = self.entry(key);
             bytes += price(key, value.len(), ttl_ms.is_some());
             bytes -= current.map_or(0, |entry| cost(key, entry));
-            // The clock does not move by being asked what it would say.
+            // On a copy, since a write that is refused must not move the clock.
             let current = current.map(|entry| entry.version);
             let _ = self.clock.clone().next(wall_ms, current).ok_or(Put::EndOfTime)?;
         }
@@ -214,7 +187,7 @@ impl Store {
             return Err(Put::Full);
         }
         for (key, value) in pairs {
-            // The sum is within the limit, though on the way to it it may be above.
+            // The sum is within the quota, though some writes on the way to it may exceed it.
             match self.write(&key, value, ttl_ms, wall_ms, u64::MAX) {
                 Put::Created(_) | Put::Replaced(_) => {}
                 refused => return Err(refused),
@@ -223,8 +196,8 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes a value and returns the tombstone's version, or `None` if there was no value (or
-    /// its version is the last before the end of time).
+    /// Deletes a value and returns the tombstone's version; `None` if there was no value, or if its
+    /// version is the last before the end of time.
     pub fn delete(&mut self, key: &str, wall_ms: u64) -> Option<Version> {
         let now_ms = self.now_ms(wall_ms);
         let deleted = self.update(key, |current, clock, _| {
@@ -237,11 +210,11 @@ impl Store {
         Some(version)
     }
 
-    /// Takes a record from another node if it is fresher than what is here.
+    /// Takes a record from another node if it is fresher than the entry here.
     ///
-    /// Merging is commutative, associative and idempotent: whatever the order in which a set of
-    /// records arrives, and however often, the outcome is the greatest version of each key. A value
-    /// that has expired is a tombstone of the same version, here as on all other nodes.
+    /// Merging is commutative, associative and idempotent: in whatever order a set of records
+    /// arrives, and however often, the outcome is the greatest version of each key. A value that
+    /// has expired counts as a tombstone of the same version, here as on all other nodes.
     pub fn merge(&mut self, record: Record, wall_ms: u64) -> Merged {
         let Record { key, mut entry } = record;
         self.clock.observe(entry.version, wall_ms);
@@ -259,9 +232,7 @@ impl Store {
         merged.map_or_else(|left| left, |_| Merged::Taken)
     }
 
-    /// Purges an entry altogether, as if it had never been here.
-    ///
-    /// Only for a node that was isolated for so long that the others have purged the tombstone.
+    /// Removes an entry without leaving a tombstone, as if it had never been here.
     pub fn purge(&mut self, key: &str) {
         let hash = key_hash(key);
         let shard = shard_of(hash);
@@ -273,7 +244,7 @@ impl Store {
                 self.changes.note(&key);
             }
             if let Some(expiry_ms) = expiry_ms(&entry, &self.limits) {
-                self.expiry_queue.remove(&(expiry_ms, key));
+                self.expiry_queue.remove(expiry_ms, key);
             }
         }
     }
@@ -281,19 +252,14 @@ impl Store {
     /// Turns expired values into tombstones and purges tombstones past their time, at most
     /// [`MAX_PURGED_AT_ONCE`] together; returns how many.
     pub fn purge_expired(&mut self, wall_ms: u64) -> usize {
-        self.read_clocks(wall_ms);
+        self.peer_clocks.refresh(wall_ms);
         let now_ms = self.now_ms(wall_ms);
         let mut purged = 0;
         while purged < MAX_PURGED_AT_ONCE {
-            let Some((_, key)) =
-                self.expiry_queue.first().filter(|(expiry_ms, _)| *expiry_ms < now_ms)
-            else {
-                break;
-            };
-            let key = key.clone();
+            let Some(key) = self.expiry_queue.next_due(now_ms) else { break };
             let expired = self.entry(&key).filter(|entry| !entry.is_tombstone());
             match expired.map(|entry| entry.version) {
-                // Of the same version, so that no digest changes and nobody needs to be told.
+                // Of the same version, so that no digest changes and no message is needed.
                 Some(version) => {
                     let tombstone = Entry::tombstone(version);
                     let _ = self.update(&key, |_, _, _| Ok::<_, ()>(tombstone));
@@ -305,49 +271,27 @@ impl Store {
         purged
     }
 
-    /// How long it is, in milliseconds, until there is something to purge.
+    /// In how many milliseconds the next entry expires or is purged, if there is one.
     pub fn next_expiry_in_ms(&self, wall_ms: u64) -> Option<u64> {
-        let (expiry_ms, _) = self.expiry_queue.first()?;
-        Some((expiry_ms + 1).saturating_sub(self.now_ms(wall_ms)))
+        self.expiry_queue.next_in_ms(self.now_ms(wall_ms))
     }
 
-    /// Takes note of how far another node's clock is ahead of ours.
-    pub fn heard_clock(&mut self, node: u32, ahead_ms: i64, wall_ms: u64) {
-        self.clocks.retain(|heard| heard.node != node);
-        if self.clocks.len() == MAX_CLOCKS {
-            self.clocks.pop_front();
-        }
-        self.clocks.push_back(HeardClock { node, wall_ms, ahead_ms });
-        self.read_clocks(wall_ms);
+    /// Records how far another node's clock is ahead of ours.
+    pub fn record_peer_clock(&mut self, node: u32, ahead_ms: i64, wall_ms: u64) {
+        self.peer_clocks.record(node, ahead_ms, wall_ms);
     }
 
-    fn read_clocks(&mut self, wall_ms: u64) {
-        let is_recent = |heard: &&HeardClock| wall_ms.abs_diff(heard.wall_ms) <= CLOCK_HEARD_FOR_MS;
-        let heard = self.clocks.iter().filter(is_recent);
-        let mut ahead_ms: Vec<i64> = heard.map(|heard| heard.ahead_ms).collect();
-        ahead_ms.push(0);
-        // Of two, both nodes take the slower one.
-        let middle = (ahead_ms.len() - 1) / 2;
-        let is_middle = |&&ms: &&i64| {
-            let less = ahead_ms.iter().filter(|&&other| other < ms).count();
-            let equal = ahead_ms.iter().filter(|&&other| other == ms).count();
-            (less..less + equal).contains(&middle)
-        };
-        self.ahead_ms = ahead_ms.iter().find(is_middle).copied().unwrap_or_default();
-    }
-
-    /// The time by the middle one of the clocks that we have heard of, ours included: the time at
-    /// which values expire and tombstones are purged.
-    ///
-    /// A node whose own clock is off would hide at once what all others show, or purge what they
-    /// keep, and never have the same as they.
+    /// The time at which values expire and tombstones are purged: see
+    /// [`peer_clocks`](crate::core::peer_clocks).
     pub fn now_ms(&self, wall_ms: u64) -> u64 {
-        wall_ms.saturating_add_signed(self.ahead_ms)
+        self.peer_clocks.now_ms(wall_ms)
     }
 
-    /// Puts in a key's place what `decide` makes of what is there, of the clock and of the bytes
-    /// stored so far, and keeps all that is derived up to date; gives the new version and the old
-    /// entry. All changes but purging go through here, and look the key up once.
+    /// Replaces a key's entry with what `decide` makes of the current one, of the clock and of the
+    /// bytes stored so far, and keeps all that is derived from the entries up to date; returns the
+    /// new version and the old entry.
+    ///
+    /// Every change but a purge goes through here, and looks the key up once.
     fn update<E>(
         &mut self,
         key: &str,
@@ -355,14 +299,14 @@ impl Store {
     ) -> Result<(Version, Option<Entry>), E> {
         let hash = key_hash(key);
         let entries = &mut self.shards[shard_of(hash)];
-        let place = entries.get_mut(key);
-        let entry = decide(place.as_deref(), &mut self.clock, self.bytes)?;
+        let current = entries.get_mut(key);
+        let entry = decide(current.as_deref(), &mut self.clock, self.bytes)?;
         let item = Item { hash, version: entry.version };
         self.bytes += cost(key, &entry);
         self.live += usize::from(!entry.is_tombstone());
         let new_expiry_ms = expiry_ms(&entry, &self.limits);
-        let old = match place {
-            Some(place) => Some(std::mem::replace(place, entry)),
+        let old = match current {
+            Some(current) => Some(std::mem::replace(current, entry)),
             None => entries.insert(key.into(), entry),
         };
         let digest = &mut self.digests[shard_of(hash)];
@@ -372,22 +316,18 @@ impl Store {
             self.bytes -= cost(key, old);
             self.live -= usize::from(!old.is_tombstone());
             if let Some(expiry_ms) = expiry_ms(old, &self.limits) {
-                self.expiry_queue.remove(&(expiry_ms, key.into()));
+                self.expiry_queue.remove(expiry_ms, key);
             }
         }
-        // Only now: the old one may have been due in the same millisecond.
+        // After the removal, since the old entry may be due in the same millisecond.
         if let Some(expiry_ms) = new_expiry_ms {
-            self.expiry_queue.insert((expiry_ms, key.into()));
+            self.expiry_queue.insert(expiry_ms, key);
         }
         self.changes.note(key);
-        // What merely expired is no news.
-        if old.as_ref().is_some_and(|old| old.version == item.version) {
-            return Ok((item.version, old));
+        let has_merely_expired = old.as_ref().is_some_and(|old| old.version == item.version);
+        if !has_merely_expired {
+            self.recent_updates.push(item);
         }
-        if self.recent.len() == MAX_RECENT_UPDATES {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(item);
         Ok((item.version, old))
     }
 
@@ -439,36 +379,27 @@ impl Store {
             .filter(move |(_, entry)| has_value(entry, now_ms))
     }
 
-    /// The latest changes, one a key, that were also written within [`RECENT_FOR_MS`], in the order of
-    /// their hashes: what a newcomer has just been given is no news to the others.
+    /// What to tell a peer before anything is compared.
     pub fn recent_updates(&self, wall_ms: u64) -> Vec<Item> {
-        let mut latest: Vec<Item> = Vec::new();
-        for &item in self.recent.iter().rev() {
-            let is_news = wall_ms.abs_diff(item.version.ms()) <= RECENT_FOR_MS;
-            if is_news && !latest.iter().any(|newer| newer.hash == item.hash) {
-                latest.push(item);
-            }
-        }
-        latest.sort_unstable();
-        latest
+        self.recent_updates.items(wall_ms)
     }
 
-    /// Entries that have a value, or had one that has expired this very moment.
+    /// The number of entries with a value. One that has expired counts until it is purged.
     pub fn live(&self) -> usize {
         self.live
     }
 
-    /// Deletions remembered, those by expiry included.
+    /// The number of tombstones, those of expired values included.
     pub fn tombstones(&self) -> usize {
         self.root().count - self.live
     }
 
-    /// What has changed: see [`Changes`].
+    /// What has changed.
     pub fn changes(&self) -> &Changes {
         &self.changes
     }
 
-    /// The same, to say whether anybody waits.
+    /// What has changed, to start or stop keeping the changed keys.
     pub fn changes_mut(&mut self) -> &mut Changes {
         &mut self.changes
     }
@@ -478,20 +409,20 @@ impl Store {
         self.bytes
     }
 
-    /// How many local writes and deletions there were, so that others can tell whether there was
-    /// one more.
+    /// The number of local writes and deletions so far. They are confirmed by it: a peer that has
+    /// everything has the first so many of them.
     pub fn writes(&self) -> u64 {
         self.writes
     }
 
-    /// Takes no local writes any more, unless there were others than these.
+    /// Refuses local writes from now on, unless there were others than the first `writes`.
     ///
-    /// Who leaves once others have everything must not say yes to one more write.
+    /// A process that ends because its peers have everything must not acknowledge one more write.
     pub fn close(&mut self, writes: u64) {
         self.is_closed |= self.writes == writes;
     }
 
-    /// Whether local writes are over.
+    /// Whether local writes are refused.
     pub fn is_closed(&self) -> bool {
         self.is_closed
     }
@@ -512,17 +443,25 @@ pub fn shards_of(prefix: Prefix) -> std::ops::Range<usize> {
     shard_of(prefix.first())..shard_of(prefix.last()) + 1
 }
 
-/// Whether there is a value at that time.
+/// A bucket's parts that lie within one shard each: itself, or the shards that it spans.
+pub fn within_shards(bucket: Prefix) -> impl Iterator<Item = Prefix> {
+    let depth = bucket.depth().max(SHARD_DEPTH);
+    shards_of(bucket).map(move |shard| {
+        let first = (shard as u64) << (64 - 4 * SHARD_DEPTH);
+        Prefix::of(first.max(bucket.first()), depth)
+    })
+}
+
 fn has_value(entry: &Entry, now_ms: u64) -> bool {
     !entry.is_tombstone() && entry.expires_ms().is_none_or(|expires_ms| now_ms < expires_ms)
 }
 
-/// After which time a tombstone is purged, or not even taken.
+/// A tombstone is kept up to this time; later, it is not even merged where the key is absent.
 fn purge_after_ms(version: Version, limits: &Limits) -> u64 {
     version.ms().saturating_add(limits.tombstone_ttl_ms)
 }
 
-/// After which time something has to be done about an entry, if ever.
+/// The last millisecond at which an entry may stay as it is, if it ever expires or is purged.
 fn expiry_ms(entry: &Entry, limits: &Limits) -> Option<u64> {
     if entry.is_tombstone() {
         return Some(purge_after_ms(entry.version, limits));

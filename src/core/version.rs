@@ -7,31 +7,29 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Versions from this time on, in Unix milliseconds (May 2109), are refused by every node alike.
+/// All nodes refuse versions from this time on, in Unix milliseconds (May 2109).
 ///
-/// The bound is fixed rather than relative to the local clock: nodes whose verdicts differ would
-/// never agree.
+/// The bound does not depend on the local clock: nodes whose verdicts differ would never agree.
 pub const END_OF_TIME_MS: u64 = 1 << 42;
 
-/// How far versions seen on others may move the local clock ahead of the wall clock.
-///
-/// One node whose clock is years ahead must not pull all the others with it.
+/// How far the versions of other nodes may move the local clock ahead of the wall clock: one node
+/// whose clock is years ahead must not take all others along.
 pub const MAX_CLOCK_LEAD_MS: u64 = 10 * 60 * 1000;
 
 const COUNTER_BITS: u32 = 16;
 
-/// The time and place of a write; the greater version is the fresher value.
+/// The time and the writer of a value; the greater version is the fresher value.
 ///
 /// The text form `mmmmmmmmmmmmcccc-nnnnnnnn` (48-bit Unix milliseconds, 16-bit counter, node id;
 /// lower-case hex) has a fixed width, and sorts as the versions do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-// 12 bytes instead of 16: there are as many as there are keys.
+// Packed, 12 bytes instead of 16: there are as many versions as keys.
 #[repr(Rust, packed(4))]
 pub struct Version {
     /// Hybrid time: milliseconds in the upper 48 bits, a counter in the lower 16. A counter that
     /// overflows carries into the milliseconds.
     time: u64,
-    /// Drawn at random at each process start; never the pod's name or IP, since both come back.
+    /// Drawn at random by each process; never the pod's name or IP, which outlive it.
     node: u32,
 }
 
@@ -70,7 +68,7 @@ impl fmt::Debug for Version {
     }
 }
 
-/// A text that is not a version, or one past [`END_OF_TIME_MS`].
+/// The text is not a version, or one past [`END_OF_TIME_MS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadVersion;
 
@@ -86,7 +84,7 @@ impl FromStr for Version {
     }
 }
 
-/// The number that `text` writes in exactly `digits` lower-case hex digits, at most 16.
+/// Parses exactly `digits` lower-case hex digits, of which there are at most 16.
 pub fn parse_hex(text: &str, digits: usize) -> Option<u64> {
     let canonical = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     if text.len() != digits || !text.bytes().all(canonical) {
@@ -98,7 +96,7 @@ pub fn parse_hex(text: &str, digits: usize) -> Option<u64> {
 /// A node's hybrid logical clock.
 #[derive(Clone, Debug)]
 pub struct Clock {
-    /// The greatest time issued, or seen and within [`MAX_CLOCK_LEAD_MS`] of the wall clock.
+    /// The greatest time issued here, or observed within [`MAX_CLOCK_LEAD_MS`] of the wall clock.
     last: u64,
     node: u32,
 }
@@ -132,7 +130,7 @@ impl Clock {
         Some(version)
     }
 
-    /// Takes note of a version seen on another node.
+    /// Moves the clock forward to a version from another node.
     pub fn observe(&mut self, seen: Version, wall_ms: u64) {
         let bound =
             wall_ms.saturating_add(MAX_CLOCK_LEAD_MS).min(END_OF_TIME_MS - 1) << COUNTER_BITS;
@@ -227,7 +225,7 @@ mod tests {
         clock.observe(Version::new(wall + 10 * MAX_CLOCK_LEAD_MS, 0, 2), wall);
         let own = clock.clone().next(wall, None).unwrap();
         assert_eq!(own.ms(), wall + MAX_CLOCK_LEAD_MS);
-        // Beating one value from the future does not drag later writes there.
+        // Beating one value from the future does not take later writes there.
         let future = Version::new(wall + 100 * MAX_CLOCK_LEAD_MS, 0, 2);
         assert!(clock.next(wall, Some(future)).unwrap() > future);
         assert!(clock.next(wall, None).unwrap() < future);

@@ -1,15 +1,24 @@
 //! The HTTP server: tiny_http, and the guards that it needs.
+//!
+//! A worker takes a request and serves it from start to end. Before it blocks, over an upload, a
+//! blocking query or a long response, it sees to it that another worker takes the next request.
 
-mod crew;
+pub mod endpoint;
 
-mod pipelining;
+mod worker;
+
+mod transaction;
 
 mod handler;
-
-mod listener;
 
 mod body;
 
 mod response;
 
-pub mod server;
+mod pipelining;
+
+mod servers;
+
+mod self_probe;
+
+mod open_connections;

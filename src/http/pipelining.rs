@@ -1,66 +1,46 @@
 //! One request of a connection at a time, in the order in which they came.
 
-use crate::http::listener::READ_TIMEOUT;
-use std::collections::{HashMap, VecDeque};
+use crate::http::servers::READ_TIMEOUT;
+use crate::sys::lock::lock;
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// For how long nothing more is taken from a connection after it was closed to requests: longer
 /// than one on which nothing comes stays open. Its address may be another one's then.
 const CLOSED_FOR: Duration = READ_TIMEOUT.saturating_mul(2);
 
-/// The connections that have a request under way, and the requests that came behind it.
-///
-/// Answers go out in the order of the requests. Without this a worker that has the answer to the
-/// second would wait for as long as the first takes, be it a slow upload or a wait for a change.
-pub struct Lanes<R>(Mutex<State<R>>);
-
-type State<R> = HashMap<SocketAddr, Lane<R>>;
-
-struct Lane<R> {
-    /// The requests behind the one under way, if there is one.
-    behind: Option<VecDeque<R>>,
-    /// When it was closed.
-    closed: Option<Instant>,
+/// tiny_http hands out the next request while the one before it is still served, and lets nobody
+/// write the second response before the first: a worker would wait for as long as that takes, be it
+/// a slow upload or a blocking query.
+pub struct Pipelines<R> {
+    /// The requests behind the one under way, of each connection that has one.
+    behind: Mutex<HashMap<SocketAddr, VecDeque<R>>>,
+    closed: Mutex<HashMap<SocketAddr, Instant>>,
 }
 
-impl<R> Default for Lane<R> {
-    fn default() -> Self {
-        Self { behind: None, closed: None }
-    }
-}
-
-impl<R> Lane<R> {
-    fn is_closed(&self) -> bool {
-        self.closed.is_some_and(|since| since.elapsed() < CLOSED_FOR)
-    }
-}
-
-impl<R> Lanes<R> {
+impl<R> Pipelines<R> {
     /// Gives the request back if it is the first one; otherwise it will come from
-    /// [`Lanes::leave`].
+    /// [`Pipelines::leave`].
     pub fn enter(&self, connection: SocketAddr, request: R) -> Option<R> {
-        let mut lanes = self.lanes();
-        let lane = lanes.entry(connection).or_default();
-        if let Some(behind) = &mut lane.behind {
-            behind.push_back(request);
-            return None;
+        match lock(&self.behind).entry(connection) {
+            Entry::Vacant(first) => {
+                first.insert(VecDeque::new());
+                return Some(request);
+            }
+            Entry::Occupied(mut behind) => behind.get_mut().push_back(request),
         }
-        lane.behind = Some(VecDeque::new());
-        Some(request)
+        None
     }
 
-    /// The request under way has its answer; gives the next one, which is now under way.
+    /// The request under way has its response; gives the next one, which is now under way.
     pub fn leave(&self, connection: SocketAddr) -> Option<R> {
-        let mut lanes = self.lanes();
-        let lane = lanes.get_mut(&connection)?;
-        let next = lane.behind.as_mut()?.pop_front();
+        let mut behind = lock(&self.behind);
+        let next = behind.get_mut(&connection)?.pop_front();
         if next.is_none() {
-            lane.behind = None;
-            if !lane.is_closed() {
-                lanes.remove(&connection);
-            }
+            behind.remove(&connection);
         }
         next
     }
@@ -68,24 +48,19 @@ impl<R> Lanes<R> {
     /// Nothing that follows on this connection is to be carried out: nobody knows where the next
     /// request begins (RFC 9112, section 6.3).
     pub fn close(&self, connection: SocketAddr) {
-        let mut lanes = self.lanes();
-        lanes.retain(|_, lane| lane.behind.is_some() || lane.is_closed());
-        lanes.entry(connection).or_default().closed = Some(Instant::now());
+        let mut closed = lock(&self.closed);
+        closed.retain(|_, since| since.elapsed() < CLOSED_FOR);
+        closed.insert(connection, Instant::now());
     }
 
-    /// Whether that was said.
     pub fn is_closed(&self, connection: SocketAddr) -> bool {
-        self.lanes().get(&connection).is_some_and(Lane::is_closed)
-    }
-
-    fn lanes(&self) -> MutexGuard<'_, State<R>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.closed).get(&connection).is_some_and(|since| since.elapsed() < CLOSED_FOR)
     }
 }
 
-impl<R> Default for Lanes<R> {
+impl<R> Default for Pipelines<R> {
     fn default() -> Self {
-        Self(Mutex::new(HashMap::new()))
+        Self { behind: Mutex::default(), closed: Mutex::default() }
     }
 }
 
@@ -95,20 +70,20 @@ mod tests {
 
     #[test]
     fn a_connection_has_one_request_under_way() {
-        let lanes = Lanes::default();
+        let pipelines = Pipelines::default();
         let [one, two] = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-        assert_eq!(lanes.enter(one, 'a'), Some('a'));
-        assert_eq!(lanes.enter(one, 'b'), None);
-        assert_eq!(lanes.enter(two, 'c'), Some('c'), "another connection is not concerned");
-        assert_eq!(lanes.enter(one, 'd'), None);
-        assert_eq!(lanes.leave(one), Some('b'));
-        assert_eq!(lanes.leave(one), Some('d'));
-        assert_eq!(lanes.enter(one, 'e'), None);
-        assert_eq!(lanes.leave(one), Some('e'));
-        assert_eq!(lanes.leave(one), None);
-        assert_eq!(lanes.enter(one, 'f'), Some('f'));
-        assert_eq!(lanes.leave(two), None);
-        lanes.close(one);
-        assert!(lanes.is_closed(one) && !lanes.is_closed(two));
+        assert_eq!(pipelines.enter(one, 'a'), Some('a'));
+        assert_eq!(pipelines.enter(one, 'b'), None);
+        assert_eq!(pipelines.enter(two, 'c'), Some('c'), "another connection is not concerned");
+        assert_eq!(pipelines.enter(one, 'd'), None);
+        assert_eq!(pipelines.leave(one), Some('b'));
+        assert_eq!(pipelines.leave(one), Some('d'));
+        assert_eq!(pipelines.enter(one, 'e'), None);
+        assert_eq!(pipelines.leave(one), Some('e'));
+        assert_eq!(pipelines.leave(one), None);
+        assert_eq!(pipelines.enter(one, 'f'), Some('f'));
+        assert_eq!(pipelines.leave(two), None);
+        pipelines.close(one);
+        assert!(pipelines.is_closed(one) && !pipelines.is_closed(two));
     }
 }

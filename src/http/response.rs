@@ -1,14 +1,17 @@
-//! An answer as it goes over the wire (RFC 9112).
+//! A response as it goes over the wire (RFC 9112).
 
 use crate::core::api::response::Response;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tiny_http::StatusCode;
 
-/// The whole of an answer; `reason` goes with its status. Nothing from the request is in its head.
-pub fn encode(response: &Response, reason: &str, is_head: bool, closes: bool) -> Vec<u8> {
+/// The whole of a response. Nothing from the request is in its head: tiny_http lets line breaks in
+/// a header through (CVE-2026-66753).
+pub fn encode(response: &Response, is_head: bool, closes: bool) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256 + response.body.len());
     let now = SystemTime::now();
     let date = httpdate::fmt_http_date(now);
+    let reason = StatusCode(response.status).default_reason_phrase();
     let length = response.body.len();
     let mut head = || -> io::Result<()> {
         write!(bytes, "HTTP/1.1 {} {reason}\r\nDate: {date}\r\n", response.status)?;
@@ -35,7 +38,7 @@ pub fn encode(response: &Response, reason: &str, is_head: bool, closes: bool) ->
         if closes {
             bytes.extend_from_slice(b"Connection: close\r\n");
         }
-        // A length here would be that of the answer which the client has.
+        // A length here would be that of the response which the client has.
         if response.status != 304 {
             write!(bytes, "Content-Length: {length}\r\n")?;
         }

@@ -1,8 +1,6 @@
-//! What has been counted, as k8s-gossipcar's `/stats` and for Prometheus.
+//! The counters of a node.
 
-use crate::core::api::json;
 use crate::core::message::Refusal;
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Hellos whose sender's clock is this far from ours are counted, and some of them logged.
@@ -16,8 +14,8 @@ pub enum Counter {
     InSyncs,
     BadHttp,
     GoodHttp,
-    FailedCalls,
-    BrokenAnswers,
+    FailedOutSyncs,
+    FailedInSyncs,
     RefusedProtocol,
     RefusedCluster,
     RefusedOwnAddress,
@@ -41,14 +39,14 @@ pub const COUNTERS: [(Counter, &str, &str, &str); 20] = [
     (
         Counter::OutSyncs,
         "nOutSyncs",
-        "exchanges_called_total",
-        "exchanges that this node called and that ran to their end",
+        "exchanges_initiated_total",
+        "exchanges that this node opened and that completed",
     ),
     (
         Counter::InSyncs,
         "nInSyncs",
-        "exchanges_answered_total",
-        "exchanges that this node answered and that ran to their end",
+        "exchanges_accepted_total",
+        "exchanges that peers opened and that completed",
     ),
     (
         Counter::BadHttp,
@@ -63,16 +61,16 @@ pub const COUNTERS: [(Counter, &str, &str, &str); 20] = [
         "HTTP requests answered with 2xx",
     ),
     (
-        Counter::FailedCalls,
-        "nFailedCalls",
-        "exchanges_called_failed_total",
-        "calls that found nobody or broke",
+        Counter::FailedOutSyncs,
+        "nFailedOutSyncs",
+        "exchanges_initiated_failed_total",
+        "exchanges that this node opened and that failed",
     ),
     (
-        Counter::BrokenAnswers,
-        "nBrokenAnswers",
-        "exchanges_answered_failed_total",
-        "exchanges of initiators that broke",
+        Counter::FailedInSyncs,
+        "nFailedInSyncs",
+        "exchanges_accepted_failed_total",
+        "exchanges that peers opened and that failed",
     ),
     (
         Counter::RefusedProtocol,
@@ -90,7 +88,7 @@ pub const COUNTERS: [(Counter, &str, &str, &str); 20] = [
         Counter::RefusedOwnAddress,
         "nRefusedSelf",
         "refused_self_total",
-        "exchanges refused: this very node",
+        "exchanges refused: own address",
     ),
     (
         Counter::RefusedBusy,
@@ -109,7 +107,7 @@ pub const COUNTERS: [(Counter, &str, &str, &str); 20] = [
         Counter::RecordsTaken,
         "nRecordsTaken",
         "records_taken_total",
-        "fresher records taken from peers",
+        "records received from peers that were fresher",
     ),
     (
         Counter::EntriesPurged,
@@ -134,19 +132,19 @@ pub const COUNTERS: [(Counter, &str, &str, &str); 20] = [
         Counter::ClocksOff,
         "nClocksOff",
         "clocks_off_total",
-        "hellos whose sender's clock was a minute off or more",
+        "hellos whose sender's clock was off by a minute or more",
     ),
     (
         Counter::HttpRestarts,
         "nHttpRestarts",
         "http_restarts_total",
-        "times that the HTTP listener was set up anew",
+        "times that the HTTP server was replaced",
     ),
     (
         Counter::HttpAbandoned,
         "nHttpAbandoned",
         "http_abandoned_total",
-        "uploads too large to read away, whose connection was given up",
+        "uploads too large to discard, whose connection was abandoned",
     ),
 ];
 
@@ -180,51 +178,6 @@ impl Metrics {
     pub fn get(&self, counter: Counter) -> u64 {
         self.0[counter as usize].load(Relaxed)
     }
-}
-
-/// What is true of a node at this moment: name in `/stats`, in `/metrics`, for people, and value.
-pub type Gauge = (&'static str, &'static str, &'static str, u64);
-
-/// k8s-gossipcar's `/stats`: `name=value` a line, its own names first; or the same as JSON.
-pub fn stats(
-    json: bool,
-    up_secs: u64,
-    metrics: &Metrics,
-    facts: &[(&str, String)],
-    gauges: &[Gauge],
-) -> String {
-    let mut text = String::new();
-    let mut object = json::Members::object();
-    let mut write = |name: &str, value: &str, is_number: bool| match (json, is_number) {
-        (false, _) => text.extend([name, "=", value, "\n"]),
-        (true, true) => object.named(name).push_str(value),
-        (true, false) => json::string(object.named(name), value),
-    };
-    write("upTimeSecs", &up_secs.to_string(), true);
-    let (first, rest) = facts.split_at(1);
-    first.iter().for_each(|(name, fact)| write(name, fact, false));
-    let counters = COUNTERS.iter().map(|&(counter, name, ..)| (name, metrics.get(counter)));
-    let gauges = gauges.iter().map(|&(name, .., value)| (name, value));
-    for (name, value) in counters.chain(gauges) {
-        write(name, &value.to_string(), true);
-    }
-    rest.iter().for_each(|(name, fact)| write(name, fact, false));
-    if json { object.finish() + "\n" } else { text }
-}
-
-/// The Prometheus text exposition format, version 0.0.4.
-pub fn prometheus(metrics: &Metrics, gauges: &[Gauge]) -> String {
-    let mut text = String::new();
-    let counters = COUNTERS
-        .iter()
-        .map(|&(counter, _, name, help)| (name, help, "counter", metrics.get(counter)));
-    let gauges = gauges.iter().map(|&(_, name, help, value)| (name, help, "gauge", value));
-    for (name, help, kind, value) in counters.chain(gauges) {
-        let name = format!("gossip_sidecar_{name}");
-        writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}")
-            .expect("writing to memory cannot fail");
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,158 +1,160 @@
-//! Requests that wait for a change. They wait as data: none has a thread of its own.
+//! Blocking queries and writes that wait for replicas: each blocks a thread, and one thread wakes
+//! them.
 
-use crate::node::state::{Event, Node, wall_ms};
+use crate::core::api::operation::Replicas;
+use crate::node::event::Event;
+use crate::node::state::{Node, wall_ms};
+use crate::sys::lock::lock;
+use crate::sys::semaphore::{Permit, Semaphore};
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-/// Requests that may wait at a time; each costs its connection, that is about 16 KiB.
-pub const MAX_WAITS: usize = 512;
+/// Requests that may wait at a time; each costs its connection and a thread.
+const MAX_WATCHERS: usize = 512;
 
 /// The longest pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What a request waits for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Interest {
+pub enum Watched {
     /// A change of this key.
     Key(String),
     /// A change of any key that starts with this.
     Prefix(String),
-    /// That others have the writes made here so far.
-    Replicas {
-        /// How many others.
-        wanted: usize,
-        /// How many writes.
-        writes: u64,
-    },
-}
-
-impl Interest {
-    fn fits(&self, changed: &str) -> bool {
-        match self {
-            Self::Key(key) => key == changed,
-            Self::Prefix(prefix) => changed.starts_with(&**prefix),
-            Self::Replicas { .. } => false,
-        }
-    }
+    /// That others have the first so many writes made here.
+    Replicas { replicas: Replicas, writes: u64 },
 }
 
 /// A request that waits.
-pub struct Wait<R> {
-    /// To be answered in the end.
-    pub request: R,
-    /// What for.
-    pub interest: Interest,
+struct Watcher {
+    thread: Thread,
+    client: SocketAddr,
+    watched: Watched,
     /// How many changes there had been when the map was looked at.
-    pub seen: u64,
-    /// It is answered then at the latest.
-    pub until: Instant,
+    seen: u64,
+    /// Set to whether its client is still there, once its wait has ended before its time.
+    end: Arc<OnceLock<bool>>,
+    _permit: Permit,
 }
 
-/// All requests that wait.
-pub struct Waits<R> {
+pub struct Watchers {
     node: Arc<Node>,
-    waiting: Mutex<Vec<Wait<R>>>,
+    permits: Semaphore,
+    watching: Mutex<Vec<Watcher>>,
 }
 
-impl<R> Waits<R> {
-    /// Nobody waits yet.
+impl Watchers {
     pub fn new(node: Arc<Node>) -> Self {
-        Self { node, waiting: Mutex::default() }
+        Self { node, permits: Semaphore::new(MAX_WATCHERS), watching: Mutex::default() }
     }
 
-    /// Has a request wait, or gives it back if there are too many already. Those whose client is
-    /// gone make room then, and are given back as well; `look` gives what tells them.
-    pub fn add<F: Fn(&R) -> bool>(
+    /// A permit to wait, if there is one. tiny_http does not notice that a client is gone while its
+    /// request waits; so once all permits are taken, those of such clients are taken back.
+    pub fn permit(&self, is_gone: impl Fn(&SocketAddr) -> bool) -> Option<Permit> {
+        self.permits.try_acquire().or_else(|| {
+            self.end(&mut lock(&self.watching), false, |watcher| is_gone(&watcher.client));
+            self.permits.try_acquire()
+        })
+    }
+
+    /// Blocks until what is watched may be different from what it was after `seen` changes, or until
+    /// then; `false` if the client is gone.
+    pub fn wait(
         &self,
-        wait: Wait<R>,
-        look: impl FnOnce() -> F,
-    ) -> (Result<(), R>, Vec<R>) {
-        let mut waiting = self.waiting();
-        let mut gone = Vec::new();
-        if waiting.len() >= MAX_WAITS {
-            let is_gone = look();
-            let (left, here) = std::mem::take(&mut *waiting)
-                .into_iter()
-                .partition::<Vec<_>, _>(|wait| is_gone(&wait.request));
-            *waiting = here;
-            gone.extend(left.into_iter().map(|wait| wait.request));
-        }
-        if waiting.len() >= MAX_WAITS {
-            return (Err(wait.request), gone);
-        }
-        let is_write = matches!(wait.interest, Interest::Replicas { .. });
-        let is_first = is_write && self.node.unconfirmed.load(Relaxed) == 0;
-        waiting.push(wait);
-        self.count(&waiting);
-        drop(waiting);
+        permit: Permit,
+        client: SocketAddr,
+        watched: &Watched,
+        seen: u64,
+        until: Instant,
+    ) -> bool {
+        let (thread, watched) = (std::thread::current(), watched.clone());
+        let is_write = matches!(watched, Watched::Replicas { .. });
+        let end = Arc::new(OnceLock::new());
+        let watcher = Watcher { thread, client, watched, seen, end: end.clone(), _permit: permit };
+        let mut watching = lock(&self.watching);
+        watching.push(watcher);
+        let is_first = is_write && self.node.blocked_writes.load(Relaxed) == 0;
+        self.count(&watching);
+        drop(watching);
         if is_first {
             // The gossip thread goes and looks for them.
-            self.node.events.send(Event::ReplicasAwaited);
+            self.node.tell(Event::ReplicasAwaited);
         }
-        self.node.wake_watchers();
-        (Ok(()), gone)
+        self.node.wake_watch_thread();
+        while end.get().is_none() && Instant::now() < until {
+            std::thread::park_timeout(until.saturating_duration_since(Instant::now()));
+        }
+        let is_own = |watcher: &mut Watcher| Arc::ptr_eq(&watcher.end, &end);
+        self.end(&mut lock(&self.watching), true, is_own);
+        end.get() != Some(&false)
     }
 
-    /// Passes on whatever may have come to its end, for ever. What it waited for may turn out not
-    /// to have happened: then it is to be added again.
-    pub fn watch(&self, pass_on: impl Fn(R)) {
+    /// Wakes those that may have got what they wait for, for as long as the process lives.
+    pub fn keep_waking(&self) {
         self.node.register_watch_thread();
         loop {
-            let (ended, pause) = self.ended();
-            match pause {
-                _ if !ended.is_empty() => ended.into_iter().for_each(&pass_on),
+            match self.wake() {
                 Some(pause) => std::thread::park_timeout(pause),
                 None => std::thread::park(),
             }
         }
     }
 
-    /// Those that have come to their end, and how long until there may be more.
-    fn ended(&self) -> (Vec<R>, Option<Duration>) {
-        let mut waiting = self.waiting();
+    /// Says how long until there may be more to wake.
+    fn wake(&self) -> Option<Duration> {
+        let mut watching = lock(&self.watching);
         let mut store = self.node.store();
-        if waiting.is_empty() {
+        if watching.is_empty() {
             // Who is just about to be added is told that it may have missed something.
             store.changes_mut().unwatch();
-            return (Vec::new(), None);
+            return None;
         }
         store.purge_expired(wall_ms());
         // Nobody may have waited when the last one of them came.
         let _ = store.changes_mut().watch();
         let changes = store.changes();
-        let now = Instant::now();
-        let mut ended = Vec::new();
-        let mut pause =
-            store.next_expiry_in_ms(wall_ms()).map_or(LOOK_EVERY, Duration::from_millis);
-        let mut index = 0;
-        while let Some(wait) = waiting.get_mut(index) {
-            let is_concerned = match (&wait.interest, changes.since(wait.seen)) {
-                (Interest::Replicas { wanted, writes }, _) => {
-                    self.node.members().confirmations(*writes) >= *wanted
+        self.end(&mut watching, true, |watcher| {
+            let seen = std::mem::replace(&mut watcher.seen, changes.count());
+            match (&watcher.watched, changes.since(seen)) {
+                (Watched::Replicas { replicas, writes }, _) => {
+                    self.node.members().confirmations(*writes) >= replicas.wanted
                 }
-                (interest, Some(mut changed)) => changed.any(|key| interest.fits(key)),
+                (Watched::Key(key), Some(mut changed)) => changed.any(|other| other == key),
+                (Watched::Prefix(prefix), Some(mut changed)) => {
+                    changed.any(|key| key.starts_with(&**prefix))
+                }
                 (_, None) => true,
-            };
-            wait.seen = changes.count();
-            if is_concerned || wait.until <= now {
-                ended.push(waiting.swap_remove(index).request);
-            } else {
-                pause = pause.min(wait.until - now);
-                index += 1;
             }
-        }
-        self.count(&waiting);
-        (ended, Some(pause.min(LOOK_EVERY)))
+        });
+        let due_in = store.next_expiry_in_ms(wall_ms()).map_or(LOOK_EVERY, Duration::from_millis);
+        Some(due_in.min(LOOK_EVERY))
     }
 
-    fn count(&self, waiting: &[Wait<R>]) {
-        let is_write = |wait: &&Wait<R>| matches!(wait.interest, Interest::Replicas { .. });
-        self.node.waits.store(waiting.len(), Relaxed);
-        self.node.unconfirmed.store(waiting.iter().filter(is_write).count(), Relaxed);
+    /// Ends the wait of some, and wakes them.
+    fn end(
+        &self,
+        watching: &mut Vec<Watcher>,
+        is_client_there: bool,
+        mut is_concerned: impl FnMut(&mut Watcher) -> bool,
+    ) {
+        watching.retain_mut(|watcher| {
+            let ends = is_concerned(watcher);
+            if ends {
+                let _ = watcher.end.set(is_client_there);
+                watcher.thread.unpark();
+            }
+            !ends
+        });
+        self.count(watching);
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<Wait<R>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn count(&self, watching: &[Watcher]) {
+        let is_write = |watcher: &&Watcher| matches!(watcher.watched, Watched::Replicas { .. });
+        self.node.blocked_requests.store(watching.len(), Relaxed);
+        self.node.blocked_writes.store(watching.iter().filter(is_write).count(), Relaxed);
     }
 }

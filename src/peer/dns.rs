@@ -1,17 +1,18 @@
 //! Finding the other sidecars through DNS.
 
 use crate::config::Host;
+use crate::node::event::Event;
 use crate::node::metrics::Counter;
-use crate::node::state::{Event, Node};
+use crate::node::state::Node;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
-/// Until DNS has answered for the first time, it is asked this often.
+/// How often peers are looked up until DNS has answered for the first time.
 const FIRST_LOOK_UPS_EVERY: Duration = Duration::from_millis(200);
 
-/// Keeps looking the peers up, and passes each answer on. The last good answer stays in use while
-/// look-ups fail or come back empty.
+/// Looks the peers up again and again, and passes each answer on. The last good answer stays in use
+/// while look-ups fail or come back empty.
 pub fn keep_resolving(node: &Node) {
     let own_addresses = node.config.own_addresses();
     let (mut has_answered, mut is_failing) = (false, false);
@@ -20,23 +21,23 @@ pub fn keep_resolving(node: &Node) {
             Ok(addresses) if !addresses.is_empty() => {
                 if is_failing {
                     log::info!(
-                        "look-up of SERVICE_DNS_NAME: found {} addresses again",
+                        "look-up of SERVICE_DNS_NAME: works again: {} addresses",
                         addresses.len()
                     );
                 }
                 (has_answered, is_failing) = (true, false);
                 let (own, peers): (Vec<_>, Vec<_>) =
                     addresses.into_iter().partition(|address| own_addresses.contains(address));
-                node.events.send(Event::Peers(peers, !own.is_empty()));
+                node.tell(Event::Peers { addresses: peers, found_own_address: !own.is_empty() });
             }
             failed => {
                 node.metrics.count(Counter::FailedLookUps);
-                if !is_failing && node.age() > Duration::from_secs(2) {
+                if !is_failing && node.readiness.age() > Duration::from_secs(2) {
                     is_failing = true;
                     let why =
                         failed.map_or_else(|error| error.to_string(), |_| "no address".into());
                     log::warn!(
-                        "look-up of SERVICE_DNS_NAME: {why}; going on with what was found before"
+                        "look-up of SERVICE_DNS_NAME: {why}; keeping the previous addresses"
                     );
                 }
             }
@@ -50,7 +51,7 @@ pub fn keep_resolving(node: &Node) {
     }
 }
 
-/// Looks all hosts up. An error only if none of them can be found.
+/// Looks all hosts up; fails only if none of them is found.
 fn resolve(hosts: &[Host]) -> io::Result<Vec<SocketAddr>> {
     let mut found = Vec::new();
     let mut error = None;

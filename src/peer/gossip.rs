@@ -1,106 +1,147 @@
-//! The gossip thread: makes the calls that the scheduler asks for.
+//! The gossip thread: opens the exchanges that the scheduler asks for.
 
 use crate::core::digest::key_hash;
 use crate::core::scheduler::{Action, Outcome, Scheduler};
 use crate::core::store::MAX_PURGED_AT_ONCE;
-use crate::node::state::{Event, Node, wall_ms};
-use crate::peer::session::{self, Failure};
+use crate::node::event::Event;
+use crate::node::state::{Node, wall_ms};
+use crate::peer::initiator::initiate;
+use crate::peer::session::Failure;
 use crate::sys::logger::Limiter;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-/// Calls peers as the scheduler says.
-pub fn gossip(node: &Node) {
-    let now_ms = || node.age().as_millis() as u64;
-    let interval_ms = node.config.sync_interval.as_millis() as u64;
-    let mut scheduler = Scheduler::new(interval_ms, now_ms(), fastrand::Rng::new(), address_hash);
-    node.config
-        .own_addresses()
-        .first()
-        .into_iter()
-        .for_each(|&own| scheduler.set_advertise_address(own));
-    let peer_port = node.config.peer[0].port();
-    // The writes that there were when it was last begun to leave.
-    let mut drained_up_to: Option<u64> = None;
+/// Gossips until the end of the process.
+pub fn gossip(node: &Node, events: &Receiver<Event>) {
+    let mut gossip = Gossip::new(node);
     loop {
-        let timeout = match scheduler.next(now_ms()) {
-            Action::Exchange { peer, subtree } => {
-                let called = session::call(node, peer, subtree);
-                log_call(node, peer, &called);
-                scheduler.exchange_ended(peer, called.unwrap_or(Outcome::Failed), now_ms());
-                Duration::ZERO
-            }
-            Action::WaitUntil(ms) => {
-                let expiry_in_ms = node.store().next_expiry_in_ms(wall_ms()).unwrap_or(u64::MAX);
-                Duration::from_millis(ms.saturating_sub(now_ms()).min(expiry_in_ms))
-            }
-        };
-        let mut next = node.events.receive(timeout);
-        // All that have come, before the next call: that may be to an address which takes long to
-        // turn out dead, and the word that it is none any more may be among them.
+        let timeout = gossip.act();
+        // All events that have come are handled before the next exchange: it may be with an address
+        // that takes long to turn out dead, and the word that it is no longer listed may be here.
+        let mut next = events.recv_timeout(timeout).ok();
         while let Some(event) = next {
-            match event {
-                Event::Wrote => {
-                    node.has_told_of_write.store(false, Relaxed);
-                    scheduler.wrote(now_ms());
-                }
-                Event::Learned { is_news: true, subtree } => scheduler.learned(subtree, now_ms()),
-                Event::Learned { is_news: false, subtree } => {
-                    subtree.into_iter().for_each(|subtree| scheduler.take_over(subtree));
-                }
-                Event::ReplicasAwaited => {}
-                Event::AdvertiseAddress(own) => scheduler.set_advertise_address(own),
-                // All peers of a Service listen on the same port.
-                Event::Heard(ip) => {
-                    let peer = SocketAddr::new(ip, peer_port);
-                    scheduler.heard_from(peer);
-                    if node.members().answered(peer) {
-                        log::info!("peer {peer} calls");
-                    }
-                }
-                Event::Peers(peers, found_own_address) => {
-                    scheduler.set_peers(peers, now_ms());
-                    if scheduler.peers().is_empty()
-                        && (found_own_address || scheduler.knows_own_address())
-                    {
-                        node.become_ready("DNS knows nobody but ourselves");
-                    }
-                }
-            }
-            next = node.events.receive(Duration::ZERO);
+            gossip.handle(event);
+            next = events.try_recv().ok();
         }
-        node.members().set_addresses(scheduler.peers());
-        scheduler.await_replicas(node.unconfirmed.load(Relaxed) > 0, now_ms());
-        if node.is_draining() {
-            let writes = node.store().writes();
-            if drained_up_to.replace(writes) != Some(writes) {
-                scheduler.drain(now_ms());
-            } else if scheduler.is_drained() {
-                node.store().close(writes);
-            }
-        }
-        // Many deletions may fall due at once; the lock is given back between any thousand of them.
+        node.members().set_addresses(gossip.scheduler.peers());
+        gossip.push_writes();
+        // Many entries may be due at once: the lock is released after each batch.
         while node.store_after_others().purge_expired(wall_ms()) == MAX_PURGED_AT_ONCE {}
     }
 }
 
-/// Where an address stands in the order of the second relay tree. Part of the protocol.
+struct Gossip<'a> {
+    node: &'a Node,
+    scheduler: Scheduler<SocketAddr>,
+    /// The number of local writes when the drain last began.
+    drain_covers: Option<u64>,
+}
+
+impl<'a> Gossip<'a> {
+    fn new(node: &'a Node) -> Self {
+        let interval_ms = node.config.sync_interval.as_millis() as u64;
+        let now_ms = node.readiness.age().as_millis() as u64;
+        let rng = fastrand::Rng::new();
+        let mut scheduler = Scheduler::new(interval_ms, now_ms, rng, address_hash);
+        if let Some(&own) = node.config.own_addresses().first() {
+            scheduler.set_advertise_address(own);
+        }
+        Self { node, scheduler, drain_covers: None }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.node.readiness.age().as_millis() as u64
+    }
+
+    /// Does what the scheduler asks for; returns how long there is nothing to do then.
+    fn act(&mut self) -> Duration {
+        match self.scheduler.next(self.now_ms()) {
+            Action::Exchange { peer, subtree } => {
+                let outcome = initiate(self.node, peer, subtree);
+                log_outcome(self.node, peer, &outcome);
+                let outcome = outcome.unwrap_or(Outcome::Failed);
+                self.scheduler.exchange_ended(peer, outcome, self.now_ms());
+                Duration::ZERO
+            }
+            Action::WaitUntil(ms) => {
+                let expiry_in_ms = self.node.store().next_expiry_in_ms(wall_ms());
+                let wait_ms = ms.saturating_sub(self.now_ms());
+                Duration::from_millis(wait_ms.min(expiry_in_ms.unwrap_or(u64::MAX)))
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now_ms = self.now_ms();
+        match event {
+            Event::Wrote => {
+                self.node.has_untold_write.store(false, Relaxed);
+                self.scheduler.wrote(now_ms);
+            }
+            Event::Learned { is_news: true, subtree } => self.scheduler.learned(subtree, now_ms),
+            Event::Learned { is_news: false, subtree } => {
+                subtree.into_iter().for_each(|subtree| self.scheduler.take_over(subtree));
+            }
+            // Every event is followed by a look at who waits.
+            Event::ReplicasAwaited => {}
+            Event::AdvertiseAddress(own) => self.scheduler.set_advertise_address(own),
+            Event::Heard(ip) => {
+                // All peers of a Service listen on the same port.
+                let peer = SocketAddr::new(ip, self.node.config.peer[0].port());
+                self.scheduler.heard_from(peer);
+                log_if_reachable_again(self.node, peer);
+            }
+            Event::Peers { addresses, found_own_address } => {
+                self.scheduler.set_peers(addresses, now_ms);
+                let is_listed = found_own_address || self.scheduler.knows_own_address();
+                if is_listed && self.scheduler.peers().is_empty() {
+                    self.node.readiness.become_ready("DNS lists no other pod");
+                }
+            }
+        }
+    }
+
+    /// Has everyone contacted while a client waits for replicas, or while the node drains.
+    fn push_writes(&mut self) {
+        let now_ms = self.now_ms();
+        let replicas_awaited = self.node.blocked_writes.load(Relaxed) > 0;
+        self.scheduler.await_replicas(replicas_awaited, now_ms);
+        if !self.node.readiness.is_draining() {
+            return;
+        }
+        let writes = self.node.store().writes();
+        if self.drain_covers.replace(writes) != Some(writes) {
+            // The first time, or after one more write: confirmations before it are worth nothing.
+            self.scheduler.drain(now_ms);
+        } else if self.scheduler.is_drained() {
+            self.node.store().close(writes);
+        }
+    }
+}
+
+/// Orders addresses in the second relay tree. Part of the protocol.
 fn address_hash(address: &SocketAddr) -> u64 {
     key_hash(&address.to_string())
 }
 
-/// Says once of each peer that it does not answer, and once that it does again.
-fn log_call(node: &Node, peer: SocketAddr, called: &Result<Outcome, Failure>) {
+/// Logs once of each peer that it is not reachable, and once that it is again.
+fn log_outcome(node: &Node, peer: SocketAddr, outcome: &Result<Outcome, Failure>) {
     static LOG: Limiter = Limiter::new();
-    match called {
+    match outcome {
         Err(failure) if node.members().failed(peer) => {
-            if let Some(more) = LOG.pass() {
-                log::warn!("peer {peer} does not answer: {failure}{more}");
+            if let Some(silent) = LOG.pass() {
+                log::warn!("exchange with peer {peer} failed: {failure}{silent}");
             }
         }
-        Err(failure) => log::debug!("peer {peer} does not answer: {failure}"),
-        Ok(_) if node.members().answered(peer) => log::info!("peer {peer} answers"),
-        Ok(_) => {}
+        Err(failure) => log::debug!("exchange with peer {peer} failed: {failure}"),
+        Ok(_) => log_if_reachable_again(node, peer),
+    }
+}
+
+fn log_if_reachable_again(node: &Node, peer: SocketAddr) {
+    if node.members().succeeded(peer) {
+        log::info!("peer {peer} is reachable again");
     }
 }

@@ -2,6 +2,12 @@
 
 pub mod dns;
 
-pub mod session;
+mod connection;
+
+mod session;
+
+mod initiator;
+
+pub mod responder;
 
 pub mod gossip;

@@ -1,12 +1,13 @@
-//! The log: logfmt on standard error, and a bound on how often anything is said.
+//! The log: logfmt on standard error, at a bounded rate.
 
+use crate::sys::lock::lock;
 use log::{LevelFilter, Log, Metadata, Record};
 use std::io::Write;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Panics so far in this process, all threads together: each one is our bug.
+/// The panics of this process so far; each one is our bug.
 pub static PANICS: AtomicU64 = AtomicU64::new(0);
 
 struct Logger;
@@ -21,8 +22,8 @@ impl Log for Logger {
             let now = humantime::format_rfc3339_millis(SystemTime::now());
             let level = record.level().as_str().to_ascii_lowercase();
             let text = record.args().to_string();
-            // One write a line, so that lines of several threads do not mix. Debug formatting
-            // quotes, and escapes what could break out of the line.
+            // One write a line, so that the lines of several threads do not mix. Debug formatting
+            // adds quotes, and escapes line feeds.
             let line = format!("ts={now} level={level} msg={text:?}\n");
             let _ = std::io::stderr().write_all(line.as_bytes());
         }
@@ -48,7 +49,7 @@ pub fn start(level: LevelFilter) {
     }));
 }
 
-/// Lets a few lines of a kind through each minute and counts the others.
+/// Lets a few lines of one kind through each minute, and counts the others.
 pub struct Limiter(Mutex<Window>);
 
 struct Window {
@@ -57,18 +58,17 @@ struct Window {
     silent: u64,
 }
 
-/// How many lines of one kind a minute may have.
+/// The most lines of one kind in a minute.
 pub const MAX_LINES_A_MINUTE: u32 = 5;
 
 impl Limiter {
-    /// For one kind of line.
     pub const fn new() -> Self {
         Self(Mutex::new(Window { began: None, lines: 0, silent: 0 }))
     }
 
-    /// Whether a line may be written now; if so, what to say at its end of those that were not.
+    /// Whether a line may be logged now; if so, what to append about those that were suppressed.
     pub fn pass(&self) -> Option<String> {
-        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut window = lock(&self.0);
         if window.began.is_none_or(|began| began.elapsed() >= Duration::from_secs(60)) {
             let silent = window.silent;
             *window = Window { began: Some(Instant::now()), lines: 1, silent: 0 };

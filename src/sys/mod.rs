@@ -1,9 +1,11 @@
-//! What the operating system gives us: threads, signals, standard error.
+//! What the operating system gives us: threads, locks, signals, standard error.
+
+pub mod lock;
+
+pub mod semaphore;
+
+pub mod threads;
 
 pub mod logger;
 
-pub mod mailbox;
-
 pub mod signals;
-
-pub mod threads;

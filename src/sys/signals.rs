@@ -1,4 +1,4 @@
-//! The signals to leave, SIGTERM and SIGINT.
+//! The signals that ask the process to exit: SIGTERM and SIGINT.
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{self, Read};
@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-/// Signals as they come.
+/// Receives signals.
 pub struct Signals {
-    /// A byte for each.
+    /// A byte for each signal.
     pipe: UnixStream,
     latest: Arc<AtomicUsize>,
 }
 
 impl Signals {
-    /// Takes over the handling of both; as process 1 nobody else does.
+    /// Installs the handlers. A process with PID 1 has no default ones.
     pub fn new() -> io::Result<Self> {
         let (pipe, writer) = UnixStream::pair()?;
         let latest = Arc::new(AtomicUsize::new(0));
@@ -26,9 +26,9 @@ impl Signals {
         Ok(Self { pipe, latest })
     }
 
-    /// The name of the next one, if it comes within that time.
+    /// The name of the next signal, if it arrives within that time.
     pub fn wait(&self, limit: Duration) -> Option<&'static str> {
-        // Zero would be refused.
+        // A timeout of zero is an error.
         let limit = Some(limit.max(Duration::from_millis(1)));
         loop {
             let outcome =

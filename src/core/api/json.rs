@@ -9,7 +9,7 @@ pub fn string(out: &mut String, text: &str) {
         match char {
             '"' | '\\' => out.extend(['\\', char]),
             '\n' => out.push_str("\\n"),
-            // Control characters, and two that end a line where JSON stands in JavaScript.
+            // Control characters, and two that JavaScript takes for line ends.
             '\0'..='\x1f' | '\x7f' | '\u{2028}' | '\u{2029}' => {
                 write!(out, "\\u{:04x}", u32::from(char)).expect("writing to memory cannot fail");
             }
@@ -42,24 +42,22 @@ fn base64(out: &mut String, bytes: &[u8]) {
     }
 }
 
-/// An array or object in the making: puts a comma between any two members.
+/// An array or object being written, with a comma between members.
 pub struct Members {
     out: String,
     end: char,
 }
 
 impl Members {
-    /// `{}`
     pub fn object() -> Self {
         Self { out: "{".into(), end: '}' }
     }
 
-    /// `[]`
     pub fn array() -> Self {
         Self { out: "[".into(), end: ']' }
     }
 
-    /// Where the next member of an array is to be written.
+    /// The text to append an array's next member to.
     pub fn item(&mut self) -> &mut String {
         if self.out.len() > 1 {
             self.out.push(',');
@@ -67,7 +65,7 @@ impl Members {
         &mut self.out
     }
 
-    /// Where the value of an object's next member is to be written.
+    /// The text to append the value of an object's next member to.
     pub fn named(&mut self, name: &str) -> &mut String {
         let out = self.item();
         string(out, name);
@@ -75,7 +73,6 @@ impl Members {
         out
     }
 
-    /// All of it.
     pub fn finish(mut self) -> String {
         self.out.push(self.end);
         self.out

@@ -1,46 +1,46 @@
-//! A page of the keys that there are, in order.
+//! A page of keys, in order.
 
 use crate::core::digest::{Digest, Item, key_hash};
 use crate::core::store::Store;
 use std::collections::BinaryHeap;
 
-/// Keys on a page if the request does not say.
+/// The keys on a page by default.
 pub const DEFAULT_PAGE_KEYS: usize = 1_000;
 
-/// Keys on a page at most.
+/// The most keys on a page.
 pub const MAX_PAGE_KEYS: usize = 10_000;
 
-/// A page with more than one key has at most this much of them.
+/// The keys on a page have at most this many bytes together, unless there is only one.
 pub const MAX_PAGE_BYTES: usize = 1024 * 1024;
 
 /// Collects the first keys with a prefix, shard by shard.
 ///
-/// A map of a million keys is not looked through in one go: the store can be unlocked between any
-/// two shards. A key that is there all the while is found; one that comes or goes meanwhile may be.
+/// The store can be unlocked between any two shards, so that a list of a million keys does not stop
+/// all others. A key that is present all the while is found; one that is written or deleted in the
+/// meantime may or may not be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listing {
-    /// Keys that start with this …
+    /// The keys start with this …
     pub prefix: String,
-    /// … and come after this one, if it is given.
+    /// … and come after this one.
     pub after: Option<String>,
-    /// How many at most.
+    /// The most keys to list.
     pub limit: usize,
 }
 
-/// A page in the making.
+/// A page being collected.
 pub struct Page {
     listing: Listing,
-    /// The first keys so far, the last of them on top.
+    /// The first keys so far. The heap's top is the last one of them.
     keys: BinaryHeap<Box<str>>,
     bytes: usize,
-    /// The first of the keys that were left out.
+    /// The first key that was left out.
     beyond: Option<Box<str>>,
-    /// Of all keys with the prefix, those on other pages included.
+    /// The digest of all keys with the prefix, on whatever page.
     digest: Digest,
 }
 
 impl Listing {
-    /// An empty page.
     pub fn page(self) -> Page {
         let (keys, digest) = (BinaryHeap::new(), Digest::default());
         Page { listing: self, keys, bytes: 0, beyond: None, digest }
@@ -48,7 +48,7 @@ impl Listing {
 }
 
 impl Page {
-    /// Looks through one shard.
+    /// Collects from one shard.
     pub fn visit(&mut self, store: &Store, shard: usize, wall_ms: u64) {
         for (key, entry) in store.values(shard, wall_ms) {
             if !key.starts_with(&*self.listing.prefix) {
@@ -71,12 +71,12 @@ impl Page {
         }
     }
 
-    /// What changes with every change of a key that has the prefix, be it on this page or not.
+    /// Changes with every change of a key that has the prefix, on whatever page.
     pub fn etag(&self) -> String {
         format!("{:016x}-{:x}", self.digest.xor, self.digest.count)
     }
 
-    /// The keys in order, and whether more come behind them.
+    /// The keys in order, and whether more follow.
     pub fn finish(self) -> (Vec<Box<str>>, bool) {
         (self.keys.into_sorted_vec(), self.beyond.is_some())
     }

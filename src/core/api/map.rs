@@ -9,14 +9,14 @@ use crate::core::api::response::{JSON, OCTET_STREAM, PLAIN_TEXT, Response};
 use crate::core::store::{Pairs, Put, Store};
 use std::fmt::Write;
 
-/// How the values of keys are written down.
+/// How a response represents keys and values (RFC 9110, section 8).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Representation {
-    /// `KEY=value` a line.
+    /// A `KEY=VALUE` line for each key.
     Pairs,
-    /// The value of one key and nothing else.
+    /// The value of one key, and nothing else.
     Value,
-    /// An object with the keys as names.
+    /// A JSON object with the keys as names.
     Json,
 }
 
@@ -24,7 +24,7 @@ fn etag(entry: Option<&Entry>) -> Option<String> {
     entry.map(|entry| entry.version.to_string())
 }
 
-/// Reads keys, in the order asked; those that are absent are left out.
+/// Reads keys, in the order requested. Absent ones are left out.
 pub fn get(
     store: &Store,
     keys: &[String],
@@ -46,7 +46,7 @@ pub fn get(
         entries.filter_map(|(key, entry)| Some((key, entry.value()?)))
     };
     let Some((_, first)) = found().next() else {
-        return Response::problem(404, "none of these keys is here");
+        return Response::problem(404, "none of these keys is present");
     };
     let (content_type, body) = match representation {
         Representation::Value => (OCTET_STREAM, first.to_vec()),
@@ -63,7 +63,7 @@ pub fn get(
         }
         Representation::Json => {
             let mut object = json::Members::object();
-            // A name stands in an object once.
+            // Names in an object are unique.
             let mut names: Vec<&str> = keys.iter().map(String::as_str).collect();
             names.sort_unstable();
             names.dedup();
@@ -83,7 +83,7 @@ pub fn get(
     }
 }
 
-/// Writes the value, and says whether the key had one.
+/// Writes a value: 201 if the key had none, 204 if it had.
 pub fn put(
     store: &mut Store,
     key: &str,
@@ -106,7 +106,7 @@ pub fn put(
     Response { etag: Some(version.to_string()), ..Response::empty(status) }
 }
 
-/// Writes all values or none.
+/// Writes all values, or none.
 pub fn put_form(store: &mut Store, form: Pairs, ttl_ms: Option<u64>, wall_ms: u64) -> Response {
     if store.is_closed() {
         return Response::leaving();
@@ -119,13 +119,15 @@ pub fn put_form(store: &mut Store, form: Pairs, ttl_ms: Option<u64>, wall_ms: u6
 
 fn refusal(refused: Put) -> Response {
     let reason = match refused {
-        Put::EndOfTime => "the key's version is the last that there is: use another key",
+        Put::EndOfTime => {
+            "the key's version is the greatest possible, and nothing can replace it: use another key"
+        }
         _ => "the store is full (MAX_STORE_BYTES): delete something, or raise the limit",
     };
     Response::problem(507, reason)
 }
 
-/// Deletes the keys, and says whether one of them was there.
+/// Deletes keys: 204 if at least one of them was present.
 pub fn delete(
     store: &mut Store,
     keys: &[String],
@@ -140,12 +142,12 @@ pub fn delete(
     }
     let deleted = keys.iter().filter(|key| store.delete(key, wall_ms).is_some()).count();
     if deleted == 0 {
-        return Response::problem(404, "none of these keys is here");
+        return Response::problem(404, "none of these keys is present");
     }
     Response::empty(204)
 }
 
-/// Whether a write may go on.
+/// Whether the preconditions of a write hold.
 fn allows(store: &Store, key: &str, preconditions: &Preconditions, wall_ms: u64) -> bool {
     if preconditions.is_empty() {
         return true;
@@ -154,7 +156,7 @@ fn allows(store: &Store, key: &str, preconditions: &Preconditions, wall_ms: u64)
     !preconditions.mismatches(etag.as_deref()) && !preconditions.knows(etag.as_deref())
 }
 
-/// A page of keys, as JSON or one a line, each so encoded that it can stand in a URL.
+/// A page of keys, as JSON or as a line each, percent-encoded.
 pub fn list(page: Page, json: bool, preconditions: &Preconditions) -> Response {
     let etag = Some(page.etag());
     if preconditions.mismatches(etag.as_deref()) {
@@ -182,8 +184,7 @@ pub fn list(page: Page, json: bool, preconditions: &Preconditions) -> Response {
     Response { etag, has_more: Some(has_more), ..answer }
 }
 
-/// Appends a key as it stands in a URL (RFC 3986, section 2.3: unreserved characters stand for
-/// themselves).
+/// Appends a key, percent-encoded but for unreserved characters (RFC 3986, section 2.3).
 pub fn encode(out: &mut String, key: &str) {
     for byte in key.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

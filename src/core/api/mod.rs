@@ -1,4 +1,4 @@
-//! What an HTTP request means: plain request in, plain response out.
+//! What an HTTP request means: head and body in, response out.
 //!
 //! Knows neither sockets nor the HTTP server. A request is parsed without the store, then carried
 //! out in one short call on it.
@@ -12,5 +12,9 @@ pub mod json;
 pub mod listing;
 
 pub mod map;
+
+pub mod operation;
+
+pub mod parameters;
 
 pub mod request;

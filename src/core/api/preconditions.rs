@@ -1,12 +1,12 @@
-//! Preconditions on the version of a key (RFC 9110, section 13), and which form of an answer is
-//! preferred (section 12.5.1).
+//! Preconditions on ETags (RFC 9110, section 13), and the choice of a representation by `Accept`
+//! (section 12.5.1).
 
-/// What a client knows of a key's version.
+/// The value of `If-Match` or `If-None-Match`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Tags {
-    /// `*`: that there is one.
+    /// `*`: any value at all.
     Any,
-    /// That it is one of these.
+    /// One of these.
     OneOf(Vec<Tag>),
 }
 
@@ -16,7 +16,7 @@ struct Tag {
     is_weak: bool,
 }
 
-/// Under which conditions a request is to be carried out.
+/// The conditions under which a request is carried out.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Preconditions {
     if_match: Option<Tags>,
@@ -24,7 +24,7 @@ pub struct Preconditions {
 }
 
 impl Preconditions {
-    /// Reads `If-Match` and `If-None-Match`; `None` if one of them is not what it should be.
+    /// Parses `If-Match` and `If-None-Match`; `None` if one of them is malformed.
     pub fn parse(if_match: Option<&str>, if_none_match: Option<&str>) -> Option<Self> {
         let parse = |header: Option<&str>| match header {
             Some(text) => Tags::parse(text).map(Some),
@@ -33,30 +33,30 @@ impl Preconditions {
         Some(Self { if_match: parse(if_match)?, if_none_match: parse(if_none_match)? })
     }
 
-    /// Whether there are none.
+    /// Whether the request has neither of the two headers.
     pub fn is_empty(&self) -> bool {
         self.if_match.is_none() && self.if_none_match.is_none()
     }
 
-    /// Whether `If-Match` is given and fails; `tag` is what there is, if there is something.
+    /// Whether `If-Match` is given and does not match the current ETag, if there is one.
     pub fn mismatches(&self, tag: Option<&str>) -> bool {
-        // The strong comparison: a weak tag is never the same.
+        // By strong comparison, in which a weak ETag matches nothing.
         self.if_match.as_ref().is_some_and(|tags| !tags.include(tag, |given| !given.is_weak))
     }
 
-    /// Whether `If-None-Match` is given and says that the client has what there is.
+    /// Whether `If-None-Match` is given and matches the current ETag: the client has this version.
     pub fn knows(&self, tag: Option<&str>) -> bool {
         self.if_none_match.as_ref().is_some_and(|tags| tags.include(tag, |_| true))
     }
 
-    /// Whether the client says which one it knows.
+    /// Whether the client says which versions it has.
     pub fn know_something(&self) -> bool {
         self.if_none_match.is_some()
     }
 }
 
 impl Tags {
-    /// `*`, or `"TAG"` or `W/"TAG"`, several by commas.
+    /// Parses `*`, or a comma-separated list of `"ETAG"` and `W/"ETAG"`.
     fn parse(text: &str) -> Option<Self> {
         let mut text = text.trim();
         if text == "*" {
@@ -90,10 +90,10 @@ impl Tags {
     }
 }
 
-/// How much a client wants a media type, in thousandths, by its `Accept` header; 0 is not at all.
+/// The quality that an `Accept` header gives a media type, in thousandths; 0 is not acceptable.
 ///
-/// The most specific range that fits decides. What is not in the grammar counts for nothing, and a
-/// header without anything that does is one that says nothing.
+/// The most specific range that fits decides. Malformed ranges are ignored, and a header without any
+/// other accepts everything.
 fn preference(accept: &str, media_type: &str) -> u32 {
     let (mut best, mut is_known) = (None, false);
     let media_type = media_type.split(';').next().unwrap_or_default();
@@ -121,7 +121,8 @@ fn preference(accept: &str, media_type: &str) -> u32 {
     best.map_or(if is_known { 0 } else { 1000 }, |(_, quality)| quality)
 }
 
-/// `0.5` is 500; at most three decimals and at most 1. Java's own client leaves the zero out.
+/// Parses a quality of at most 1 with at most three decimals: `0.5` is 500. Java's HTTP client leaves
+/// the zero out.
 fn thousandths(text: &str) -> Option<u32> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     if decimals.len() > 3 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -132,8 +133,7 @@ fn thousandths(text: &str) -> Option<u32> {
     Some(whole * 1000 + decimals).filter(|&quality| quality <= 1000)
 }
 
-/// Which of two media types a client prefers, the first if it is indifferent, or `None` if it takes
-/// neither.
+/// Whether the client prefers the second of two media types; `None` if it accepts neither.
 pub fn prefers_second(accept: &str, first: &str, second: &str) -> Option<bool> {
     let (first, second) = (preference(accept, first), preference(accept, second));
     (first.max(second) > 0).then_some(second > first)

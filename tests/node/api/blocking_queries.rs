@@ -13,9 +13,9 @@ const NO_HEADERS: [(&str, &str); 0] = [];
 fn blocking_query(node: &Node, target: &str, known: Option<&str>) -> Client {
     let mut client = node.client();
     let headers: Vec<(&str, &str)> = known.map(|tag| ("If-None-Match", tag)).into_iter().collect();
-    let before = node.count("waits");
+    let before = node.count("blockedRequests");
     client.send(request_bytes("GET", target, &headers, &[]));
-    eventually(RESPONSE_LIMIT, "it blocks", || same(node.count("waits"), before + 1));
+    eventually(RESPONSE_LIMIT, "it blocks", || same(node.count("blockedRequests"), before + 1));
     client
 }
 
@@ -43,7 +43,7 @@ fn a_blocking_query_returns_when_the_key_changes_on_any_node() {
     far.write("new", "born");
     assert_eq!(for_new.response().body, b"born");
     // The query for the other key still blocks.
-    assert_eq!(near.count("waits"), 1);
+    assert_eq!(near.count("blockedRequests"), 1);
     assert_eq!(far.request("DELETE", "/map/other", &[]).status, 204);
     assert_eq!(for_other.response().status, 404);
     // The connection can be used further.
@@ -80,7 +80,7 @@ fn a_blocking_query_for_a_prefix_returns_when_any_of_its_keys_changes() {
     let known = etag(&node.client().get("/keys?prefix=a/"));
     let mut value = blocking_query(&node, "/keys?prefix=a/&wait=30s", Some(&known));
     node.write("b", "v");
-    assert_eq!(node.count("waits"), 1, "another prefix");
+    assert_eq!(node.count("blockedRequests"), 1, "another prefix");
     node.write("a/1", "w");
     let response = value.response();
     assert_eq!(response.text(), "a%2F1\n");
@@ -109,7 +109,9 @@ fn five_hundred_blocking_queries_take_little_memory_and_block_nobody() {
         client.send(request_bytes("GET", "/map/k?wait=60s", &[("If-None-Match", &known)], &[]));
         clients.push(client);
     }
-    eventually(Duration::from_secs(30), "all of them block", || same(node.count("waits"), 512));
+    eventually(Duration::from_secs(30), "all of them block", || {
+        same(node.count("blockedRequests"), 512)
+    });
     let grown_kib = node.resident_kib().saturating_sub(before_kib);
     println!("512 blocking queries take {grown_kib} KiB");
     assert!(grown_kib < 24 * 1024, "{grown_kib} KiB");
@@ -121,12 +123,12 @@ fn five_hundred_blocking_queries_take_little_memory_and_block_nobody() {
     clients.truncate(500);
     let mut late = node.client();
     late.send(request_bytes("GET", "/map/k?wait=60s", &known, &[]));
-    eventually(RESPONSE_LIMIT, "there is room again", || same(node.count("waits"), 501));
+    eventually(RESPONSE_LIMIT, "there is room again", || same(node.count("blockedRequests"), 501));
     node.write("k", "2");
     for client in clients.iter_mut().chain([&mut late]) {
         assert_eq!(client.response().body, b"2");
     }
-    assert_eq!(node.count("waits"), 0);
+    assert_eq!(node.count("blockedRequests"), 0);
 }
 
 #[test]

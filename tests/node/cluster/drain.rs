@@ -80,7 +80,7 @@ fn a_draining_node_is_unready_and_serves_until_a_second_signal_ends_it() {
         node.write("key", "value");
         node.signal(first);
         eventually(CONVERGENCE_LIMIT, "unready", || same(node.is_ready(), false));
-        assert!(node.request("GET", "/readyz", &[]).text().starts_with("leaving"));
+        assert!(node.request("GET", "/readyz", &[]).text().starts_with("draining"));
         assert_eq!(node.request("GET", "/healthz", &[]).status, 200);
         node.write("key", "written while draining");
         assert_eq!(node.read("key"), "written while draining");

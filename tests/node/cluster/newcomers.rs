@@ -105,5 +105,5 @@ fn a_hundred_thousand_keys_reach_an_empty_node_in_either_role() {
         }
     }
     assert_eq!(cluster.nodes[1].count("nOutSyncs"), 0);
-    assert_eq!(cluster.sum("nFailedCalls") + cluster.sum("nBrokenAnswers"), 0);
+    assert_eq!(cluster.sum("nFailedOutSyncs") + cluster.sum("nFailedInSyncs"), 0);
 }

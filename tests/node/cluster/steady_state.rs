@@ -60,7 +60,7 @@ fn a_node_alone_or_with_an_unknown_service_name_logs_little() {
 fn every_exchange_completes_under_a_write_load() {
     const SECONDS: f64 = 2.0;
     let cluster = Cluster::start(3, &[("SYNC_INTERVAL", "100ms")]);
-    let failures = ["nFailedCalls", "nBrokenAnswers", "nRefusedGrammar", "nRefusedBusy"];
+    let failures = ["nFailedOutSyncs", "nFailedInSyncs", "nRefusedGrammar", "nRefusedBusy"];
     let before = failures.map(|name| cluster.sum(name));
     let exchanges = cluster.sum("nOutSyncs");
     let (written, stop) = (AtomicU64::new(0), AtomicBool::new(false));

@@ -76,5 +76,5 @@ fn a_server_that_does_not_speak_http_is_not_taken_for_a_sidecar() {
     let node = Node::alone(&[]);
     // The peer port answers, but not in HTTP.
     let output = run(&["health", "--server", &node.peer.to_string()], &[]);
-    assert_fails(&output, 1, &["no answer from the sidecar"]);
+    assert_fails(&output, 1, &["no response from the sidecar"]);
 }

@@ -82,7 +82,7 @@ fn the_smallest_and_largest_values_of_each_setting_are_accepted() {
         for value in values {
             // Every command checks all settings; this one then finds no server.
             let output = run(&["health", "--server", "127.0.0.1:1"], &[(name, value)]);
-            assert_fails(&output, 1, &["no answer from the sidecar at 127.0.0.1:1"]);
+            assert_fails(&output, 1, &["no response from the sidecar at 127.0.0.1:1"]);
         }
     }
 }
@@ -116,14 +116,14 @@ fn flags_override_the_environment_and_the_last_one_wins() {
     }
     let right = [("CLIENT_BIND", ip.as_str()), ("CLIENT_PORT", port.as_str())];
     assert_eq!(run(&["health"], &right).status.code(), Some(0));
-    assert_fails(&run(&["health", "--client-port", "1"], &right), 1, &["no answer"]);
+    assert_fails(&run(&["health", "--client-port", "1"], &right), 1, &["no response"]);
 }
 
 #[test]
 fn an_empty_variable_counts_as_unset() {
     let all: Vec<(&str, &str)> = SETTINGS.iter().map(|setting| (setting.name, "")).collect();
     let output = run(&["health", "--server", "127.0.0.1:1"], &all);
-    assert_fails(&output, 1, &["no answer"]);
+    assert_fails(&output, 1, &["no response"]);
     let node =
         Node::alone(&[("CLUSTER", ""), ("MY_POD_IP", ""), ("MY_POD_NAME", ""), ("LOG_LEVEL", "")]);
     let stats = node.stats();
@@ -140,7 +140,7 @@ fn the_environment_of_k8s_gossipcar_is_accepted() {
         ("MY_POD_IP", "10.1.2.3"),
     ];
     let output = run(&["health", "--server", "127.0.0.1:1"], &k8s_gossipcar);
-    assert_fails(&output, 1, &["no answer"]);
+    assert_fails(&output, 1, &["no response"]);
     // With k8s-gossipcar's ports, at an address that no other test uses.
     let ip = IpAddr::from(fresh_ips(1)[0]);
     for port in [80, 46747] {

@@ -48,7 +48,7 @@ fn after_too_many_abandoned_connections_the_node_drains_and_a_restart_recovers_t
     }
     let node = &mut cluster.nodes[0];
     assert!(node.wait_for_end(RESPONSE_LIMIT).success());
-    assert!(node.log().contains("left: peers have everything"), "{}", node.log());
+    assert!(node.log().contains("exiting: peers have everything"), "{}", node.log());
     node.start_again(&[]);
     node.wait_until_ready();
     assert_eq!(node.read("kept"), "value");

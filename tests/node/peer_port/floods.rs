@@ -50,7 +50,7 @@ fn an_announced_value_of_16_mib_that_never_arrives_takes_no_memory() {
     assert!(grown_kib < 4096, "{grown_kib} KiB");
     // Half of them close; the others time out after some seconds.
     silent.truncate(3);
-    assert_counted(&node, "nBrokenAnswers", 6);
+    assert_counted(&node, "nFailedInSyncs", 6);
     assert_eq!(node.get("key"), None);
     assert_gossips(&node, "still");
 }
@@ -101,7 +101,7 @@ fn an_endless_turn_is_disconnected_and_takes_no_memory() {
         assert!((MAX_TURN_BYTES - 100..2 * MAX_TURN_BYTES).contains(&sent), "{sent}");
         assert_eq!(reply, "", "a turn that is too long is closed without a reply");
     });
-    assert_counted(&node, "nBrokenAnswers", 1);
+    assert_counted(&node, "nFailedInSyncs", 1);
     assert_eq!(node.count("nBytesReceived"), MAX_TURN_BYTES);
     let grown_kib = most_kib.saturating_sub(before_kib);
     println!("{most_threads} threads, {grown_kib} KiB more");

@@ -104,7 +104,7 @@ fn hundreds_of_silent_initiators_take_few_threads_and_log_lines() {
     assert_eq!(busy + silent, 400, "{replies:?}");
     assert!(busy >= 200, "{busy}");
     eventually(REACTION_LIMIT, "each is counted", || {
-        let counts = (node.count("nRefusedBusy"), node.count("nBrokenAnswers"));
+        let counts = (node.count("nRefusedBusy"), node.count("nFailedInSyncs"));
         same(counts, (busy as u64, silent as u64))
     });
     assert!(most_threads <= threads + 8 + 8, "{most_threads} threads");

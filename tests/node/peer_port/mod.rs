@@ -20,7 +20,7 @@ const REACTION_LIMIT: Duration = Duration::from_secs(10);
 
 /// The counters of everything that can go wrong with an initiator.
 const FAILURE_COUNTERS: [&str; 6] = [
-    "nBrokenAnswers",
+    "nFailedInSyncs",
     "nRefusedProtocol",
     "nRefusedCluster",
     "nRefusedSelf",

@@ -48,7 +48,7 @@ fn half_closed_exchanges_count_as_broken_and_end_at_once() {
         assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0, "{said:?}");
         assert!(began.elapsed() < Duration::from_secs(4), "{said:?}: {:?}", began.elapsed());
         broken += 1;
-        assert_counted(&node, "nBrokenAnswers", broken);
+        assert_counted(&node, "nFailedInSyncs", broken);
     }
     assert_eq!(node.count("keys"), 0);
     // A peer that has sent everything may close its side.
@@ -119,7 +119,7 @@ fn trickling_exchanges_are_disconnected_at_their_deadline() {
             assert!((29..40).contains(&after.as_secs()), "{after:?}");
         }
     });
-    assert_counted(&node, "nBrokenAnswers", 3);
+    assert_counted(&node, "nFailedInSyncs", 3);
     assert_eq!(node.get("key"), None);
     assert!(node.log().contains("took too long"), "{}", node.log());
     assert_gossips(&node, "still");

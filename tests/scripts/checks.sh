@@ -1,18 +1,22 @@
 # shellcheck shell=bash
-# Counted checks, and requests to nodes, for the shell tests. To be sourced; sets up:
-#   passed, failed   counts        url[NODE]   where a node answers HTTP        scratch   a folder that is removed at the end
+# Counted checks and requests to nodes, for the shell tests. To be sourced. Sets:
+#   passed, failed, skipped   counts, which `verdict` prints
+#   url[NODE]                 the HTTP endpoint of a node
+#   scratch                   a folder; the script that sources this removes it
 
 set -uo pipefail
-export LC_ALL=C # $EPOCHREALTIME has a point in it, and bytes are bytes
+# $EPOCHREALTIME has a decimal point, not a comma, and one character is one byte.
+export LC_ALL=C
 
 declare -A url
 passed=0
 failed=0
+skipped=0
 scratch=$(mktemp -d)
 
 now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 
-# check STATUS TEXT: one counted line.
+# check STATUS TEXT: passes if the status is 0.
 check() {
     if [ "$1" -eq 0 ]; then
         passed=$((passed + 1))
@@ -23,7 +27,21 @@ check() {
     fi
 }
 
-# within LIMIT-MS TEXT COMMAND...: repeats the command until it succeeds or the time is up; a counted line with the time.
+skip() {
+    skipped=$((skipped + 1))
+    echo "skipped - $1"
+}
+
+# verdict NAME: prints the counts as the last line and ends the script.
+verdict() {
+    local line="$1: $passed passed, $failed failed"
+    [ $skipped -eq 0 ] || line+=", $skipped skipped"
+    echo "$line"
+    [ $failed -eq 0 ]
+    exit
+}
+
+# within LIMIT-MS TEXT COMMAND...: repeats the command until it succeeds, and passes if that happens in time.
 within() {
     local limit=$1 text=$2 start took=0 status=1
     shift 2
@@ -37,25 +55,25 @@ within() {
     check $status "$text ($took ms of at most $limit)"
 }
 
-# same VALUE WANTED TEXT: a counted line that shows both when they differ.
+# same VALUE EXPECTED TEXT: passes if both are equal, and shows both if not.
 same() {
-    if [ "$1" = "$2" ]; then check 0 "$3"; else check 1 "$3: is '$1', should be '$2'"; fi
+    if [ "$1" = "$2" ]; then check 0 "$3"; else check 1 "$3: is '$1', must be '$2'"; fi
 }
 
 fetch() { curl --silent --max-time 5 "$@"; }
 status() { fetch --output /dev/null --write-out '%{http_code}' "${url[$1]}$2"; }
 answers() { [ "$(status "$1" "$2")" = "$3" ]; }
 
-# put NODE KEY VALUE-FILE: prints the status. The key goes into the URL as it is, so it comes percent-encoded.
+# put NODE KEY VALUE-FILE: prints the status. The key must be percent-encoded already.
 put() { fetch --request PUT --data-binary "@$3" --output /dev/null --write-out '%{http_code}' "${url[$1]}/map?k=$2"; }
 put_text() {
     printf %s "$3" >"$scratch/value"
     put "$1" "$2" "$scratch/value"
 }
 
-# has NODE KEY EXPECTED-FILE: the answer is that file, byte for byte.
+# has NODE KEY EXPECTED-FILE: the response is that file, byte for byte.
 has() {
-    rm -f "$scratch/got" # curl leaves the file of the time before when there is nothing to write
+    rm -f "$scratch/got" # curl keeps an older file if the response is empty
     fetch "${url[$1]}/map?k=$2" --output "$scratch/got" && cmp --silent "$scratch/got" "$3"
 }
 has_text() {
@@ -63,10 +81,10 @@ has_text() {
     has "$1" "$2" "$scratch/expected"
 }
 
-# all_have KEY EXPECTED-FILE, all_have_text KEY VALUE: every node in $nodes.
+# all_have KEY EXPECTED-FILE, all_have_text KEY VALUE: the same for every node in $nodes.
 all_have() {
     local node
-    # shellcheck disable=SC2154 # whoever sources this says which nodes there are
+    # shellcheck disable=SC2154 # set by the script that sources this
     for node in "${nodes[@]}"; do has "$node" "$1" "$2" || return 1; done
 }
 all_have_text() {

@@ -1,43 +1,23 @@
 #!/usr/bin/env bash
-# Three nodes of the real binary on this machine, each on an address of its own, asked with curl.
-# Usage: tests/smoke.sh BINARY
-# shellcheck source=tests/checks.sh
-source "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
-
-binary=${1:?usage: tests/smoke.sh BINARY}
+# Checks the HTTP contract, the cluster and the command line with three nodes of the real binary and curl.
+# Usage: tests/scripts/smoke.sh BINARY
+# shellcheck source=tests/scripts/nodes.sh
+source "$(dirname "${BASH_SOURCE[0]}")/nodes.sh" smoke "${1:?usage: tests/scripts/smoke.sh BINARY}"
 nodes=(1 2 3)
-declare -A pid
 
-clean_up() {
-    kill -KILL "${pid[@]}" 2>/dev/null
-    wait 2>/dev/null
-    rm -rf "$scratch"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM
-
-# Loopback addresses that hardly anybody else uses, so that the ports can be the usual ones but for 80.
-net=127.$((RANDOM % 200 + 20)).$((RANDOM % 250 + 1))
-
+# Without a subcommand and with the default timeouts, as a container runs it.
 start() {
-    SERVICE_DNS_NAME=$net.1,$net.2,$net.3 CLIENT_BIND=$net.$1 CLIENT_PORT=8080 PEER_BIND=$net.$1 CLUSTER=smoke \
+    SERVICE_DNS_NAME=$net.1,$net.2,$net.3 CLIENT_BIND=$net.$1 CLIENT_PORT=8081 PEER_BIND=$net.$1 CLUSTER=$suite \
         "$binary" 2>>"$scratch/log-$1" &
     pid[$1]=$!
-    url[$1]=http://$net.$1:8080
+    url[$1]=http://$net.$1:8081
 }
 
-# ended NODE: waits for the process, and sets $code to what it ended with.
-ended() {
-    { wait "${pid[$1]}"; } 2>/dev/null
-    code=$?
-}
-
-# answer ARGS...: status, headers and body as they came, without the date.
+# answer CURL-ARGUMENTS...: prints status line, headers and body, without the Date header.
 answer() { fetch --include "$@" | tr -d '\r' | grep -v '^Date: '; }
 versionless() { grep -v '^ETag: \|^Last-Modified: '; }
 
-for node in "${nodes[@]}"; do start "$node"; done
-for node in "${nodes[@]}"; do within 5000 "node $node turns ready" answers "$node" /readyz 200; done
+start_nodes "${nodes[@]}"
 
 # --- the contract, on one node ----------------------------------------------------------------------------------------
 
@@ -46,20 +26,20 @@ same "$(answer -X PUT -d one "$map?k=a")" $'HTTP/1.1 201 Created\nContent-Length
 same "$(answer -X PUT -d two "$map?k=a")" $'HTTP/1.1 204 No Content\nContent-Length: 0' "a replaced key: 204, Content-Length: 0, no body"
 same "$(answer "$map?k=a" | versionless)" $'HTTP/1.1 200 OK\nContent-Type: application/octet-stream\nContent-Length: 6\n\na=two' "a GET: 200, application/octet-stream"
 same "$(put_text 1 b three)" 201 "a second key"
-same "$(fetch "$map?k=b&k=nobody&k=a&k=b")" $'b=three\na=two\nb=three' "pairs in the order asked, absent ones left out"
+same "$(fetch "$map?k=b&k=nobody&k=a&k=b")" $'b=three\na=two\nb=three' "pairs in the requested order, without absent keys"
 same "$(status 1 '/map?k=nobody')" 404 "none of the keys: 404"
 same "$(status 1 /map)" 422 "no key: 422"
 same "$(fetch -o "$scratch/reason" -w '%{http_code}' -X PUT -d x "$map")" 422 "a PUT without a key: 422"
-same "$(wc -l <"$scratch/reason")" 1 "with one line that says why"
+same "$(wc -l <"$scratch/reason")" 1 "with the reason in one line"
 same "$(fetch -o /dev/null -w '%{http_code}' -X PUT -d x "$map?k=a&k=b")" 422 "a PUT of two keys: 422"
 same "$(fetch -o /dev/null -w '%{http_code}' -X PUT -d x "$map?k=%zz")" 400 "bad percent-encoding: 400"
 same "$(answer -X PATCH "$map?k=a" | sed -n '1p;/^Allow/p')" $'HTTP/1.1 405 Method Not Allowed\nAllow: GET, HEAD, PUT, POST, DELETE' "another method: 405 with Allow"
 same "$(answer --head "$map?k=a" | versionless)" $'HTTP/1.1 200 OK\nContent-Type: application/octet-stream\nContent-Length: 6' "HEAD: as GET, without the body"
 same "$(put_text 1 'sp%20ace+%C3%A9' v)" 201 "a key with a space and an accent"
-same "$(fetch "$map?k=sp+ace%20%c3%a9")" 'sp ace é=v' "comes back under any encoding"
+same "$(fetch "$map?k=sp+ace%20%c3%a9")" 'sp ace é=v' "can be read in any encoding"
 same "$(put_text 1 '' v)" 201 "the empty key"
 same "$(put_text 1 empty '')" 201 "an empty value"
-same "$(fetch "$map?k=&k=empty")" $'=v\nempty=' "both come back"
+same "$(fetch "$map?k=&k=empty")" $'=v\nempty=' "both can be read"
 
 head --bytes 1048576 /dev/urandom >"$scratch/large"
 { printf 'large='; cat "$scratch/large"; printf '\n'; } >"$scratch/large-expected"
@@ -67,13 +47,13 @@ same "$(put 1 large "$scratch/large")" 201 "a value of 1 MiB (curl asks with Exp
 printf x >>"$scratch/large"
 same "$(put 1 large "$scratch/large")" 413 "one byte more: 413"
 has 1 large "$scratch/large-expected"
-check $? "the value of before is still there, byte for byte"
+check $? "the old value is still there, byte for byte"
 same "$(fetch -o /dev/null -w '%{http_code}' -T "$scratch/large-expected" -H 'Transfer-Encoding: chunked' "$map?k=chunked")" 413 "a chunked upload too large: 413"
 printf chunked >"$scratch/value"
 same "$(fetch -o /dev/null -w '%{http_code}' -T "$scratch/value" -H 'Transfer-Encoding: chunked' "$map?k=chunked")" 201 "a chunked upload"
 same "$(fetch -o /dev/null -o /dev/null -w '%{http_code} %{num_connects};' "$map?k=a" "$map?k=a")" '200 1;200 0;' "keep-alive: the second request needs no new connection"
 fetch "${url[1]}/stats" | head -n 6 | sed 's/=.*//' >"$scratch/stats"
-same "$(tr '\n' ' ' <"$scratch/stats")" 'upTimeSecs upSince nOutSyncs nInSyncs nBadHttpReqs nGoodHttpReqs ' "/stats starts with the names that k8s-gossipcar has"
+same "$(tr '\n' ' ' <"$scratch/stats")" 'upTimeSecs upSince nOutSyncs nInSyncs nBadHttpReqs nGoodHttpReqs ' "/stats starts with the names of k8s-gossipcar"
 same "$(fetch "${url[1]}/metrics" | grep -c '^gossip_sidecar_keys ')" 1 "/metrics"
 
 # --- the cluster --------------------------------------------------------------------------------------------------------
@@ -82,44 +62,37 @@ within 3000 "all nodes have the value of 1 MiB" all_have large "$scratch/large-e
 same "$(put_text 2 a three)" 204 "node 2 replaces what node 1 wrote"
 within 3000 "all nodes have the replacement" all_have_text a three
 
-kill -KILL "${pid[3]}"
-ended 3
+stop 3 KILL
 same "$(put_text 1 meanwhile v)" 201 "node 1 takes a key while node 3 is dead"
 start 3
-within 3000 "node 3, started again, has it" has_text 3 meanwhile v
-within 3000 "and what was there before" has_text 3 a three
+within 3000 "node 3 has it after a restart" has_text 3 meanwhile v
+within 3000 "and has the older key too" has_text 3 a three
 
 same "$(put_text 3 last-words kept)" 201 "node 3 takes a key just before SIGTERM"
-kill -TERM "${pid[3]}"
-ended 3
-same "$code" 0 "node 3 ends with exit code 0"
+stop 3
+same $? 0 "node 3 ends with exit code 0"
 has_text 1 last-words kept && has_text 2 last-words kept
 check $? "nodes 1 and 2 have the key"
 
 # --- the command line -----------------------------------------------------------------------------------------------------
 
-server=(--server "$net.1:8080")
+server=(--server "$net.1:8081")
 "$binary" put greeting hello "${server[@]}"
 same "$? $("$binary" get greeting "${server[@]}")" '0 greeting=hello' "put and get"
 "$binary" get nobody "${server[@]}" 2>/dev/null
 same $? 1 "get of an absent key: exit code 1"
 "$binary" health "${server[@]}" >/dev/null
 same $? 0 "health of a node: exit code 0"
-"$binary" health --server "$net.9:8080" 2>/dev/null
-same $? 1 "health of nobody: exit code 1"
-SYNC_INTERVAL=soon "$binary" 2>"$scratch/reason"
+"$binary" health --server "$net.9:8081" 2>/dev/null
+same $? 1 "health of an address without a node: exit code 1"
+SYNC_INTERVAL=soon timeout 10 "$binary" 2>"$scratch/reason"
 same "$? $(grep -c SYNC_INTERVAL "$scratch/reason")" '2 1' "a bad setting: exit code 2 and its name"
-CLIENT_BIND=$net.1 CLIENT_PORT=8080 PEER_BIND=$net.9 "$binary" 2>"$scratch/reason"
-same "$? $(grep -c "$net.1:8080" "$scratch/reason")" '1 1' "a port in use: exit code 1 and the address"
+CLIENT_BIND=$net.1 CLIENT_PORT=8081 PEER_BIND=$net.9 timeout 10 "$binary" 2>"$scratch/reason"
+same "$? $(grep -c "$net.1:8081" "$scratch/reason")" '1 1' "a port in use: exit code 1 and the address"
 
 for node in 1 2; do
-    kill -INT "${pid[$node]}"
-    ended "$node"
-    same "$code" 0 "node $node ends with exit code 0"
+    stop "$node" INT
+    same $? 0 "node $node ends with exit code 0"
 done
 
-if [ $failed -gt 0 ]; then
-    for node in "${nodes[@]}"; do sed "s/^/# node $node: /" "$scratch/log-$node"; done
-fi
-echo "smoke: $passed passed, $failed failed"
-[ $failed -eq 0 ]
+finish

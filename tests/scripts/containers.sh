@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Runs three containers from the image as they would run in pods, breaks them in turn, and checks what is left of the map.
-# Usage: tests/containers.sh IMAGE-TAG    Needs bash, curl and a docker engine on this machine; pulls nothing.
+# Runs three containers of the image as they would run in pods, kills and isolates them in turn, and checks the map.
+# Usage: tests/scripts/containers.sh IMAGE-TAG    Needs curl and a local docker engine. Pulls nothing.
 #
-# Each container is on two networks: "gossip", where all three share one alias, so that Docker's DNS lists every address as a
-# headless Service does, and which can be cut; and "admin", which carries the published client port and stays, so that
-# a node that is cut off from its peers can still be written to.
-# shellcheck source=tests/checks.sh
+# Each container is on two networks. On "gossip" all three share one alias, so that Docker's DNS lists every address, as it
+# does for a headless Service; a container that is disconnected from it is isolated. "admin" carries the published client
+# port and stays connected, so that an isolated node can still be written to.
+# shellcheck source=tests/scripts/checks.sh
 source "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
 
-image=${1:?usage: tests/containers.sh IMAGE-TAG}
+image=${1:?usage: tests/scripts/containers.sh IMAGE-TAG}
 run=gossip-test-$$
 gossip=$run-gossip
 admin=$run-admin
 nodes=(1 2 3)
 
-limit_heal_ms=3000   # a change, or all keys after a restart, is to be everywhere by then
+limit_heal_ms=3000   # for a change to reach all nodes, or all keys to reach a restarted node
 limit_start_ms=15000 # READY_TIMEOUT is 10 s
 limit_stop_ms=9000   # DRAIN_TIMEOUT is 5 s; Docker kills after 10 s
 limit_image_bytes=1000000
@@ -36,8 +36,8 @@ die() {
 # --- a node -------------------------------------------------------------------------------------------------------
 
 create() {
-    # Without swap too, or 8 MB would be no limit. The health check is the image's own, only asked more often. A node that is
-    # cut off asks for a name that Docker does not know then, and Docker asks the host's resolver, which may never answer.
+    # Swap is limited too, or 8 MB would be no limit. The image's own health check runs more often than by default. For an
+    # isolated node Docker does not know the name, and asks the host's resolver, which may never answer: hence the timeout.
     docker create --name "$run-$1" --network "$admin" --publish 127.0.0.1::8080 \
         --memory 8m --memory-swap 8m --read-only --cap-drop ALL --security-opt no-new-privileges --health-interval 1s \
         --dns-opt timeout:1 --dns-opt attempts:1 \
@@ -48,7 +48,7 @@ create() {
 connect() { docker network connect --alias gossip "$gossip" "$run-$1"; }
 disconnect() { docker network disconnect "$gossip" "$run-$1"; }
 
-# Docker publishes on another port after each start.
+# Docker publishes another port after each start.
 start() {
     docker start "$run-$1" >/dev/null || die "cannot start container $run-$1"
     url[$1]=http://$(docker port "$run-$1" 8080/tcp | head -n 1)
@@ -56,13 +56,13 @@ start() {
 
 is_healthy() { [ "$(docker inspect --format '{{.State.Health.Status}}' "$run-$1")" = healthy ]; }
 
-# has_all NODE: every key of $all_keys, in one request, against the answer another node gave.
+# has_all NODE: requests every key of $all_keys at once, and compares with the response of another node.
 has_all() { has "$1" "$all_keys" "$scratch/all"; }
 
-# Ready before the keys are there would be a lie, so readiness is asked first and the keys after it, again and again.
-# Prints one letter for each new state of readiness: - no answer, n not ready, r ready, L ready without all keys.
+# watch_until_ready NODE LIMIT-MS: prints a letter for each state in turn, and how long it took. The states: - no response,
+# n not ready, r ready, L ready although keys are missing. Readiness is read before the keys, so L is never a false alarm.
 watch_until_ready() {
-    local node=$1 limit=$2 start letter last='' seen=''
+    local node=$1 limit=$2 start letter last=''
     start=$(now_ms)
     while [ $(($(now_ms) - start)) -lt "$limit" ]; do
         case $(status "$node" /readyz) in
@@ -70,11 +70,11 @@ watch_until_ready() {
         503) letter=n ;;
         *) letter=- ;;
         esac
-        [ "$letter" = "$last" ] || seen+=$letter
+        [ "$letter" = "$last" ] || printf %s "$letter"
         last=$letter
         [[ $letter != [rL] ]] || break
     done
-    echo "$seen $(($(now_ms) - start))"
+    echo " $(($(now_ms) - start))"
 }
 
 # --- the image ------------------------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ docker network create --internal "$gossip" >/dev/null || die "cannot create netw
 for node in "${nodes[@]}"; do create "$node" || die "cannot create container $run-$node"; done
 for node in "${nodes[@]}"; do start "$node"; done
 for node in "${nodes[@]}"; do within $limit_start_ms "node $node turns ready" answers "$node" /readyz 200; done
-for node in "${nodes[@]}"; do within $limit_start_ms "node $node is healthy by the image's own check" is_healthy "$node"; done
+for node in "${nodes[@]}"; do within $limit_start_ms "the image's health check finds node $node healthy" is_healthy "$node"; done
 for node in "${nodes[@]}"; do
     same "$(status "$node" /healthz) $(status "$node" /stats)" "200 200" "node $node answers /healthz and /stats"
 done
@@ -105,9 +105,9 @@ for node in "${nodes[@]}"; do
     check $? "node $node holds ${rss:-an unknown number of} kB resident when idle, less than $limit_rss_kb"
 done
 
-# --- what one takes, all give -----------------------------------------------------------------------------------------
+# --- a write reaches all nodes ----------------------------------------------------------------------------------------
 
-same "$(status 1 '/map?k=first')" 404 "a key that nobody wrote is absent"
+same "$(status 1 '/map?k=first')" 404 "a key that was never written is absent"
 same "$(put_text 1 first one)" 201 "node 1 takes a new key"
 within $limit_heal_ms "all nodes have it" all_have_text first one
 same "$(put_text 2 first two)" 204 "node 2 replaces it"
@@ -122,10 +122,10 @@ within $limit_heal_ms "all nodes have the replacement" all_have_text first two
     cat "$scratch/bytes"
     printf '\n'
 } >"$scratch/bytes-expected"
-same "$(put 3 cl%C3%A9%20%E2%9C%93 "$scratch/bytes")" 201 "node 3 takes every byte there is under a key that is not ASCII"
-within $limit_heal_ms "all nodes have it byte for byte" all_have cl%C3%A9%20%E2%9C%93 "$scratch/bytes-expected"
+same "$(put 3 cl%C3%A9%20%E2%9C%93 "$scratch/bytes")" 201 "node 3 takes a value of all 256 bytes under a non-ASCII key"
+within $limit_heal_ms "all nodes have it, byte for byte" all_have cl%C3%A9%20%E2%9C%93 "$scratch/bytes-expected"
 
-# --- one dies and comes back --------------------------------------------------------------------------------------------
+# --- a node is killed and restarted -------------------------------------------------------------------------------------
 
 docker kill --signal KILL "$run-3" >/dev/null || die "cannot kill container $run-3"
 all_keys=first
@@ -136,45 +136,50 @@ for i in {1..20}; do
 done
 same "$taken" 201 "node 1 takes 20 keys while node 3 is dead"
 fetch "${url[1]}/map?k=$all_keys" --output "$scratch/all"
-same "$(wc -l <"$scratch/all")" 21 "node 1 gives them and the first one in one answer"
+same "$(wc -l <"$scratch/all")" 21 "node 1 returns all 21 keys in one response"
 
 start 3
 read -r seen took < <(watch_until_ready 3 $limit_start_ms)
 [[ $seen == *r ]]
-check $? "node 3, killed and started again, is ready only with all keys: $seen ($took ms; letters: see watch_until_ready)"
+check $? "node 3, killed and restarted, turns ready only with all keys: $seen ($took ms; letters: see watch_until_ready)"
 within $limit_heal_ms "node 3 has all keys again" has_all 3
 
-# Started without its peers it must be seen to wait: here the order is certain, however fast it is.
+# Without its peers it must not turn ready, however fast it is.
 docker kill --signal KILL "$run-3" >/dev/null || die "cannot kill container $run-3"
 disconnect 3
 start 3
-within $limit_heal_ms "node 3, started cut off, is alive" answers 3 /healthz 200
+within $limit_heal_ms "node 3, started in isolation, is alive" answers 3 /healthz 200
 same "$(status 3 /readyz)" 503 "and not ready"
 same "$(status 3 "/map?k=$all_keys")" 404 "and has none of the keys"
+# Watched from before on, because it may have caught up by the time that connecting it returns.
+watch_until_ready 3 $limit_start_ms >"$scratch/states" &
+watcher=$!
+within $limit_heal_ms "and is being watched" test -s "$scratch/states"
 connect 3
-read -r seen took < <(watch_until_ready 3 $limit_start_ms)
+wait $watcher
+read -r seen took <"$scratch/states"
 [[ $seen == *nr ]]
-check $? "connected, it turns ready, and only with all keys: $seen ($took ms)"
+check $? "once connected, it turns ready only with all keys: $seen ($took ms)"
 [ "${took:-$limit_heal_ms}" -lt $limit_heal_ms ]
-check $? "that took less than $limit_heal_ms ms"
+check $? "that takes less than $limit_heal_ms ms"
 
-# --- one is cut off and heals ---------------------------------------------------------------------------------------------
+# --- a node is isolated and reconnected ---------------------------------------------------------------------------------
 
 disconnect 3
-same "$(put_text 1 majority from-1)" 201 "node 1 takes a key while node 3 is cut off"
-same "$(put_text 3 minority from-3)" 201 "node 3 takes a key while it is cut off"
+same "$(put_text 1 majority from-1)" 201 "node 1 takes a key while node 3 is isolated"
+same "$(put_text 3 minority from-3)" 201 "node 3 takes a key while it is isolated"
 same "$(put_text 1 both from-1)" 201 "node 1 takes a key that both sides write"
 same "$(put_text 3 both from-3)" 201 "and later node 3 takes the same key"
 within $limit_heal_ms "node 2 has what node 1 took" has_text 2 majority from-1
-same "$(status 3 '/map?k=majority') $(status 2 '/map?k=minority')" "404 404" "neither side has what the other took: the cut is real"
+same "$(status 3 '/map?k=majority') $(status 2 '/map?k=minority')" "404 404" "neither side has the other's key: node 3 is really isolated"
 connect 3
-within $limit_heal_ms "connected, all have what node 1 took" all_have_text majority from-1
-within $limit_heal_ms "all have what node 3 took" all_have_text minority from-3
-within $limit_heal_ms "all have the later of two writes to one key" all_have_text both from-3
+within $limit_heal_ms "once connected, all nodes have the key of node 1" all_have_text majority from-1
+within $limit_heal_ms "all nodes have the key of node 3" all_have_text minority from-3
+within $limit_heal_ms "all nodes have the later of the two writes to one key" all_have_text both from-3
 
-# --- nothing acknowledged is lost in an orderly stop ------------------------------------------------------------------------
+# --- an orderly stop loses no acknowledged write --------------------------------------------------------------------------
 
-# stop NODE: SIGTERM, and what comes of it.
+# stop NODE: sends SIGTERM, and checks exit code and time.
 stop() {
     local start took
     start=$(now_ms)
@@ -188,14 +193,13 @@ stop() {
 same "$(put_text 3 last-words kept)" 201 "node 3 takes a key just before SIGTERM"
 stop 3
 has_text 1 last-words kept && has_text 2 last-words kept
-check $? "nodes 1 and 2 have it when node 3 is gone"
+check $? "nodes 1 and 2 have it after node 3 has exited"
 stop 2
-stop 1 # with no peer left, it must not wait for one for ever
+stop 1 # It has no peer left, and must not wait for one for ever.
 
 if [ $failed -gt 0 ]; then
     for node in "${nodes[@]}"; do
         docker logs --timestamps --tail 40 "$run-$node" 2>&1 | sed "s/^/# node $node: /"
     done
 fi
-echo "containers: $passed passed, $failed failed"
-[ $failed -eq 0 ]
+verdict containers

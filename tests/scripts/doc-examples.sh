@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# Runs what a document shows: in its blocks of ```console a line "$ COMMAND" ("> MORE" goes on with it), and below it
-# what comes out. The lines are run in their order, by one shell, against three nodes as the demo has them.
+# Runs the examples of a document and compares their output with what the document shows. An example is a line "$ COMMAND"
+# in a block of ```console, perhaps continued in lines "> MORE", and its output follows. One shell runs all of them in order,
+# against three nodes like those of the demo.
 #
-# Shown and real output are compared line by line, without `Date` headers. A … stands for anything, and these are taken
-# for the same wherever they stand: versions, tags of lists, dates and times, node ids, addresses of peers, times in
-# /peers, and a Ttl that is less than 5 s off.
-# Usage: tests/document.sh DOCUMENT BINARY
-usage='usage: tests/document.sh DOCUMENT BINARY'
+# Usage: tests/scripts/doc-examples.sh DOCUMENT BINARY
+#
+# Date headers are ignored, and … matches anything. Versions, ETags of lists, dates and times, node ids, addresses and states
+# of peers, and times in /peers match any other of their kind; a Ttl matches if it is less than 5 s off.
+usage='usage: tests/scripts/doc-examples.sh DOCUMENT BINARY'
 document=$(realpath "${1:?$usage}")
 suite=$(basename "${document,,}" .md)
-# shellcheck source=tests/nodes.sh
+# shellcheck source=tests/scripts/nodes.sh
 source "$(dirname "${BASH_SOURCE[0]}")/nodes.sh" "$suite" "${2:?$usage}"
 
-# alike: output without what differs each time.
-alike() {
+# normalize: replaces what differs from run to run.
+normalize() {
     tr -d '\r' | awk '
         /^Date: / { next }
         /^Ttl: [0-9]+ms$/ { $0 = "Ttl: " 5 * int(($2 + 4999) / 5000) "s or up to 5 s less" }
@@ -28,21 +29,21 @@ alike() {
         s/\b(state("?[=:]"?))(agree|differ)\b/\1STATE/g'
 }
 
-# run LINE COMMAND SHOWN: a counted line; the command is carried out by the document's shell.
+# run LINE-NUMBER COMMAND SHOWN-OUTPUT: has the document's shell run the command, and checks its output.
 run() {
     local got want pattern ended status
     ran=$((ran + 1))
-    # The document speaks of the demo's nodes.
+    # The document shows the addresses of the demo's nodes.
     sed -E "s/localhost:808([123])/$net.\1:8081/g" <<<"$2" >"$scratch/command"
     echo . >&"${shell[1]}"
     if read -rt 90 ended <&"${shell[0]}" && [ "$ended" = ended ]; then
-        got=$(sed -E "s/${net//./\\.}\.([123]):8081/localhost:808\1/g" "$scratch/output" | alike)
+        got=$(sed -E "s/${net//./\\.}\.([123]):8081/localhost:808\1/g" "$scratch/output" | normalize)
     else
-        got='the shell does not come back'
+        got='the command does not end'
     fi
-    want=$(alike <<<"$3")
+    want=$(normalize <<<"$3")
     pattern=$(sed 's/[][\\*?]/\\&/g; s/…/*/g' <<<"$want")
-    # shellcheck disable=SC2053 # a pattern it is
+    # shellcheck disable=SC2053 # a pattern is wanted
     [[ $got == $pattern ]]
     status=$?
     check $status "line $1: ${2%%$'\n'*}"
@@ -55,14 +56,14 @@ within 10000 "node 1 knows the others" know_each_other
 
 mkdir "$scratch/bin" "$scratch/work"
 ln -s "$binary" "$scratch/bin/gossip-sidecar"
-# A command's output may go on coming from what it has left in the background, so each has a file of its own.
+# Each command has an output file of its own, because background jobs of earlier ones may still write.
 coproc shell {
     cd "$scratch/work" || exit
     PATH=$scratch/bin:$PATH
     curl() { command curl --silent --show-error --max-time 75 "$@"; }
     while read -r _; do
         rm -f "$scratch/output"
-        # shellcheck disable=SC1091 # it is not there yet
+        # shellcheck disable=SC1091 # written later
         source "$scratch/command" >"$scratch/output" 2>&1 </dev/null
         echo ended
     done
@@ -97,7 +98,7 @@ while IFS= read -r line; do
     *) shown+=$line$'\n' ;;
     esac
 done <"$document"
-same "$inside" false "the last block has its end"
-same "$((ran > 0))" 1 "the document has lines to run ($ran)"
+same "$inside" false "the last block is closed"
+same "$((ran > 0))" 1 "the document has examples ($ran)"
 same "$(stat_of 1 panics) $(stat_of 2 panics) $(stat_of 3 panics)" '0 0 0' "nothing panicked"
 finish

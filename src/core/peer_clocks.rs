@@ -1,0 +1,107 @@
+//! The clocks of other nodes, and the time that all nodes agree on nearly enough.
+//!
+//! Values expire and tombstones are purged by the lower median of the clocks heard lately, ours
+//! included. A node that went by its own clock alone would, if that clock is wrong, hide what all
+//! others show or purge what they keep, and would never hold the same entries as they do.
+
+use std::collections::VecDeque;
+
+/// How many other nodes' clocks are kept.
+pub const MAX_CLOCKS: usize = 8;
+
+/// For how long a clock counts after it was heard, in milliseconds: a node that restarts draws a
+/// new id, and must not count twice for long.
+pub const CLOCK_HEARD_FOR_MS: u64 = 30_000;
+
+/// What another node's clock showed in its hello.
+struct PeerClock {
+    node: u32,
+    /// When that was, by our clock.
+    heard_at_ms: u64,
+    /// How far it was ahead of ours.
+    ahead_ms: i64,
+}
+
+/// The clocks of the nodes heard last, one entry a node.
+#[derive(Default)]
+pub struct PeerClocks {
+    clocks: VecDeque<PeerClock>,
+    /// How far the median is ahead of our clock.
+    ahead_ms: i64,
+}
+
+impl PeerClocks {
+    /// Records how far a node's clock is ahead of ours.
+    pub fn record(&mut self, node: u32, ahead_ms: i64, wall_ms: u64) {
+        self.clocks.retain(|clock| clock.node != node);
+        if self.clocks.len() == MAX_CLOCKS {
+            self.clocks.pop_front();
+        }
+        self.clocks.push_back(PeerClock { node, heard_at_ms: wall_ms, ahead_ms });
+        self.refresh(wall_ms);
+    }
+
+    /// Takes the median anew, without the clocks that were heard too long ago.
+    pub fn refresh(&mut self, wall_ms: u64) {
+        let is_recent =
+            |clock: &&PeerClock| wall_ms.abs_diff(clock.heard_at_ms) <= CLOCK_HEARD_FOR_MS;
+        let recent = self.clocks.iter().filter(is_recent);
+        let mut ahead_ms: Vec<i64> = recent.map(|clock| clock.ahead_ms).collect();
+        ahead_ms.push(0);
+        ahead_ms.sort_unstable();
+        // The lower one of two in the middle, so that two nodes both go by the slower clock.
+        self.ahead_ms = ahead_ms[(ahead_ms.len() - 1) / 2];
+    }
+
+    /// The time by the median clock.
+    pub fn now_ms(&self, wall_ms: u64) -> u64 {
+        wall_ms.saturating_add_signed(self.ahead_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WALL_MS: u64 = 1_700_000_000_000;
+
+    fn ahead_ms(offsets_ms: &[i64]) -> i64 {
+        let mut clocks = PeerClocks::default();
+        for (node, &offset_ms) in (1..).zip(offsets_ms) {
+            clocks.record(node, offset_ms, WALL_MS);
+        }
+        clocks.now_ms(WALL_MS) as i64 - WALL_MS as i64
+    }
+
+    #[test]
+    fn the_lower_median_counts_with_our_own_clock_among_them() {
+        assert_eq!(ahead_ms(&[]), 0);
+        assert_eq!(ahead_ms(&[50]), 0, "of two clocks the slower one");
+        assert_eq!(ahead_ms(&[-50]), -50);
+        assert_eq!(ahead_ms(&[100, 300]), 100);
+        assert_eq!(ahead_ms(&[i64::MAX, -100]), 0, "one mad clock moves nothing");
+        assert_eq!(ahead_ms(&[300, 200, 100]), 100);
+    }
+
+    #[test]
+    fn a_clock_counts_once_a_node_and_not_for_long() {
+        let mut clocks = PeerClocks::default();
+        for _ in 0..5 {
+            clocks.record(1, 1_000, WALL_MS);
+        }
+        assert_eq!(clocks.now_ms(WALL_MS), WALL_MS, "one vote against ours");
+        clocks.record(2, 2_000, WALL_MS);
+        assert_eq!(clocks.now_ms(WALL_MS), WALL_MS + 1_000);
+        let late_ms = WALL_MS + CLOCK_HEARD_FOR_MS + 1;
+        clocks.refresh(late_ms);
+        assert_eq!(clocks.now_ms(late_ms), late_ms);
+    }
+
+    #[test]
+    fn the_clocks_heard_last_are_kept() {
+        let mut clocks = PeerClocks::default();
+        (0..100).for_each(|node| clocks.record(node, 7, WALL_MS));
+        assert_eq!(clocks.clocks.len(), MAX_CLOCKS);
+        assert!(clocks.clocks.iter().all(|clock| clock.node >= 100 - MAX_CLOCKS as u32));
+    }
+}

@@ -1,0 +1,234 @@
+//! One request and its response.
+//!
+//! What is never inlined here would else lie on the stacks of hundreds of blocked workers: tiny_http
+//! alone copies through several KiB.
+
+use crate::core::api::operation::Operation;
+use crate::core::api::request::{self, Head};
+use crate::core::api::response::Response;
+use crate::http::body::{self, MAX_DISCARDED_BYTES, TOO_SLOW, Unread};
+use crate::http::endpoint::Endpoint;
+use crate::http::handler::{self, Incoming};
+use crate::http::response;
+use crate::http::worker::Worker;
+use crate::node::metrics::Counter;
+use crate::node::watchers::Watched;
+use crate::sys::lock::lock;
+use crate::sys::semaphore::Permit;
+use std::cell::LazyCell;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+use tiny_http::{Method, Request, StatusCode};
+
+/// A response longer than this may block the worker that writes it: its client may not read.
+const LONG_RESPONSE_BYTES: usize = 64 * 1024;
+
+pub struct Transaction<'a, 'w> {
+    worker: &'a mut Worker<'w>,
+    endpoint: &'w Endpoint,
+    client: SocketAddr,
+    request: Request,
+    unread: Unread,
+    /// Once a blocking query has ended.
+    ended_query: Option<Permit>,
+}
+
+impl<'a, 'w> Transaction<'a, 'w> {
+    #[inline(never)]
+    pub fn serve(worker: &'a mut Worker<'w>, client: SocketAddr, request: Request) {
+        let (endpoint, unread) = (worker.endpoint, Unread::of(&request));
+        if unread != Unread::Nothing {
+            worker.replace();
+        }
+        let mut this = Self { worker, endpoint, client, request, unread, ended_query: None };
+        let response = this.handle();
+        this.finish(response);
+    }
+
+    #[inline(never)]
+    fn handle(&mut self) -> Response {
+        if self.endpoint.pipelines.is_closed(self.client) {
+            let reason = "the previous request on this connection had an ambiguous length: open a new connection";
+            return Response::problem(400, reason);
+        }
+        if let Some(reason) = body::ambiguity(&self.request) {
+            self.endpoint.pipelines.close(self.client);
+            return Response::problem(400, reason);
+        }
+        let response = self
+            .operation()
+            .and_then(|operation| handler::handle(&self.endpoint.node, &operation, self));
+        response.unwrap_or_else(|problem| problem)
+    }
+
+    #[inline(never)]
+    fn operation(&self) -> Result<Operation, Response> {
+        let head = Head {
+            method: self.request.method().as_str(),
+            target: self.request.url(),
+            header: &|name| {
+                let values: Vec<&str> = body::header(&self.request, name).collect();
+                (!values.is_empty()).then(|| values.join(","))
+            },
+        };
+        request::parse(&head, self.endpoint.node.config.max_key_bytes)
+    }
+
+    /// Responds in the way that suits what is still unread of the body.
+    #[inline(never)]
+    fn finish(mut self, response: Response) {
+        let waits_for_word = body::header(&self.request, "Expect").next().is_some();
+        match self.unread {
+            Unread::Nothing => self.respond(response),
+            Unread::Length(length) if length > MAX_DISCARDED_BYTES => {
+                self.abandon(&response, false)
+            }
+            // The client sends nothing before it has our word: that comes first, and then tiny_http
+            // reads away whatever it sends all the same.
+            Unread::Length(_) if response.status >= 400 && waits_for_word => {
+                self.count(&response);
+                let _ = self.request.respond(plain(&response));
+            }
+            // tiny_http reads away what is left of it, for as long as that takes. So we do it; but
+            // what took too long already is not waited for again.
+            Unread::Length(length) => {
+                if response.status != TOO_SLOW && self.discard_body(length as u64) {
+                    self.respond(response)
+                } else {
+                    self.abandon(&response, true)
+                }
+            }
+            // tiny_http reads nothing away of it, and takes what is left for the next request.
+            Unread::Chunked => {
+                let pipelines = &self.endpoint.pipelines;
+                if !pipelines.is_closed(self.client) && !self.discard_body(u64::MAX) {
+                    pipelines.close(self.client);
+                }
+                self.respond(response)
+            }
+        }
+    }
+
+    /// Whether the body came to its end.
+    fn discard_body(&mut self, length: u64) -> bool {
+        let _permit = self.endpoint.uploads.acquire();
+        body::discard(&mut self.request.as_reader().take(length))
+    }
+
+    #[inline(never)]
+    fn respond(mut self, response: Response) {
+        self.count(&response);
+        let is_head = *self.request.method() == Method::Head;
+        // On a closed pipeline nothing more is carried out: the client had better open a new one.
+        let closes = self.endpoint.pipelines.is_closed(self.client)
+            || body::header(&self.request, "Connection")
+                .any(|value| value.eq_ignore_ascii_case("close"));
+        let bytes = response::encode(&response, is_head, closes);
+        let is_long = response.body.len() > LONG_RESPONSE_BYTES && !is_head;
+        drop(response);
+        let permit = is_long.then(|| self.endpoint.long_responses.try_acquire()).flatten();
+        if permit.is_some() {
+            self.worker.replace();
+            self.ended_query = None;
+        }
+        let mut writer = self.request.into_writer();
+        // A client that is gone needs no response.
+        let _ = writer.write_all(&bytes).and_then(|()| writer.flush());
+    }
+
+    /// Responds, and gives the connection up with the body unread.
+    ///
+    /// tiny_http reads away what is left of a body when its reader is dropped, into a buffer of the
+    /// whole announced length. So the reader is kept, until the client is gone if it `may_end` then
+    /// and for ever otherwise; one thread of tiny_http and the connection stay behind with it.
+    #[inline(never)]
+    fn abandon(self, response: &Response, may_end: bool) {
+        self.count(response);
+        self.endpoint.node.metrics.count(Counter::HttpAbandoned);
+        let is_head = *self.request.method() == Method::Head;
+        // To upgrade is the one way to keep the reader, but tiny_http leaves out the length of what
+        // it sends with that. So it sends an interim response, and ours follows.
+        let mut stream = self.request.upgrade("close", tiny_http::Response::empty(100));
+        let bytes = response::encode(response, is_head, true);
+        let _ = stream.write_all(&bytes).and_then(|()| stream.flush());
+        if may_end {
+            lock(&self.endpoint.abandoned).push((self.client, stream));
+        } else {
+            self.endpoint.node.abandoned_connections.fetch_add(1, Relaxed);
+            std::mem::forget(stream);
+        }
+    }
+
+    fn count(&self, response: &Response) {
+        let is_good = response.status < 400;
+        let metrics = &self.endpoint.node.metrics;
+        metrics.count(if is_good { Counter::GoodHttp } else { Counter::BadHttp });
+    }
+}
+
+impl Incoming for Transaction<'_, '_> {
+    fn has_body(&self) -> bool {
+        self.unread != Unread::Nothing || self.request.body_length().unwrap_or(0) > 0
+    }
+
+    fn read_body(&mut self) -> Result<Box<[u8]>, Response> {
+        let announced = match self.unread {
+            Unread::Chunked => None,
+            Unread::Nothing | Unread::Length(_) => Some(self.request.body_length().unwrap_or(0)),
+        };
+        let max = self.endpoint.node.config.max_value_bytes;
+        // Before the body is asked for, which a client with `Expect` waits for.
+        if announced.is_some_and(|length| length > max) {
+            return Err(body::too_large(max));
+        }
+        let _permit = (self.unread != Unread::Nothing).then(|| self.endpoint.uploads.acquire());
+        let body = match body::read_whole(self.request.as_reader(), announced, max) {
+            // A truncated chunked body looks complete through tiny_http. But then the end that was
+            // read was that of the connection, and the kernel knows it. A client that closes its
+            // side right after a complete one is refused along with those; none is known to do so.
+            Ok(_) if announced.is_none() && self.endpoint.open_connections().lack(&self.client) => {
+                Err(body::ended_early())
+            }
+            body => body,
+        };
+        let is_broken = |problem: &Response| matches!(problem.status, 400 | TOO_SLOW);
+        if announced.is_none() && body.as_ref().is_err_and(is_broken) {
+            self.endpoint.pipelines.close(self.client);
+        }
+        self.unread = if body.is_ok() { Unread::Nothing } else { self.unread };
+        body.map(Vec::into_boxed_slice)
+    }
+
+    fn wait(&mut self, watched: &Watched, seen: u64, until: Instant) -> Result<(), Response> {
+        if self.unread != Unread::Nothing {
+            return Err(Response::problem(400, "a blocking query must not have a body"));
+        }
+        let too_many = || Response::problem(503, "too many blocked requests: try again later");
+        let open = LazyCell::new(|| self.endpoint.open_connections());
+        let permit =
+            self.endpoint.watchers.permit(|client| open.lack(client)).ok_or_else(too_many)?;
+        if !self.worker.replace() {
+            return Err(too_many());
+        }
+        self.ended_query = None;
+        let is_client_there =
+            self.endpoint.watchers.wait(permit, self.client, watched, seen, until);
+        self.ended_query = Some(self.endpoint.ended_queries.acquire());
+        is_client_there.then_some(()).ok_or_else(too_many)
+    }
+}
+
+/// The response as tiny_http writes it: it has ways of ending a request that are not open to
+/// others.
+fn plain(response: &Response) -> tiny_http::Response<io::Cursor<Vec<u8>>> {
+    let mut plain = tiny_http::Response::from_data(response.body.clone())
+        .with_status_code(StatusCode(response.status));
+    let headers = [("Content-Type", response.content_type), ("Allow", response.allow)];
+    for (name, value) in headers {
+        let header = value.and_then(|value| tiny_http::Header::from_bytes(name, value).ok());
+        header.into_iter().for_each(|header| plain.add_header(header));
+    }
+    plain
+}
