@@ -1,4 +1,5 @@
 //! A small DNS server that gives each node the answers that a scenario wants.
+//!
 //! Answers A queries over UDP, and over TCP where an answer is too long for UDP (RFC 1035, RFC
 //! 7766).
 

@@ -4,6 +4,7 @@
 //! cargo build --release
 //! sudo target/release/examples/faults --short
 //! ```
+//!
 //! Each node is a process in its own network namespace. Clients read and write all the time and
 //! record the results. A scenario breaks something, proves that it was broken, and repairs it. Then
 //! all nodes must have the same map, and nothing that was promised may be missing.

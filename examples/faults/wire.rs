@@ -1,4 +1,5 @@
 //! The network between the nodes, through which every packet of their gossip passes.
+//!
 //! The nodes' tunnels send each packet to one UDP socket. From there it goes to the tunnel of its
 //! receiver, or it is lost, late, duplicated or reordered. Unlike netem, this works in every kernel
 //! with VXLAN, and the same seed leads to the same decisions.
