@@ -129,11 +129,11 @@ fn check_monotony(key: &Key, verdict: &mut Verdict) {
             let goes_back = earlier().find(|earlier| goes_back(key, earlier, later));
             let comes_back = || {
                 // The same value again, after it had been seen to be absent.
-                let gone = earlier().filter(|read| read.value.is_none() && later.value.is_some());
-                let seen = |gone: &Operation| {
-                    earlier().any(|read| read.value == later.value && read.ended < gone.began)
+                let absent = earlier().filter(|read| read.value.is_none() && later.value.is_some());
+                let seen = |absent: &Operation| {
+                    earlier().any(|read| read.value == later.value && read.ended < absent.began)
                 };
-                gone.into_iter().find(|gone| seen(gone))
+                absent.into_iter().find(|absent| seen(absent))
             };
             if let Some(earlier) = goes_back.or_else(comes_back) {
                 verdict.stale.push(format!("{earlier}\n      then {later}"));
@@ -187,15 +187,15 @@ fn check_contents(
                 }
             }
         }
-        let gone: Vec<&Operation> = key
+        let missing: Vec<&Operation> = key
             .writes
             .iter()
             .copied()
             .filter(|write| write.outcome == Outcome::Acknowledged && is_older(write))
             .collect();
-        let required = gone.iter().copied().filter(|write| must_survive(history, key, write));
+        let required = missing.iter().copied().filter(|write| must_survive(history, key, write));
         let mut text = what;
-        match (required.max_by_key(|write| write.began), gone.first()) {
+        match (required.max_by_key(|write| write.began), missing.first()) {
             (Some(write), _) => {
                 let _ = write!(text, "\n      although {write}");
                 let is_delete = write.kind == Kind::Delete;

@@ -167,9 +167,9 @@ fn a_node_that_does_not_show_its_own_write_is_stale() {
 
 #[test]
 fn a_value_that_reappears_is_stale() {
-    let gone = || story().put(0, "a").get(1, Some("a")).delete(0).get(1, None);
-    assert_eq!(gone().get(1, Some("a")).counts(), STALE);
-    assert_eq!(gone().put(0, "b").get(1, Some("b")).counts(), GOOD);
+    let deleted = || story().put(0, "a").get(1, Some("a")).delete(0).get(1, None);
+    assert_eq!(deleted().get(1, Some("a")).counts(), STALE);
+    assert_eq!(deleted().put(0, "b").get(1, Some("b")).counts(), GOOD);
 }
 
 #[test]

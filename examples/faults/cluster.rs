@@ -224,7 +224,7 @@ impl Cluster {
         let mut faults = Faults::default();
         for from in 0..self.nodes.len() {
             for to in (0..self.nodes.len()).filter(|&to| !may_pass(from, to)) {
-                faults.cut.insert((address(from), address(to)));
+                faults.blocked.insert((address(from), address(to)));
             }
         }
         self.wire.set(faults);

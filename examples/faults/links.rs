@@ -28,48 +28,48 @@ pub const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-/// Cuts all links except some for a while.
-fn cut(run: &mut Run, may_pass: impl Fn(usize, usize) -> bool) -> Result<Counts, String> {
+/// Blocks all links except some for a while.
+fn block_links(run: &mut Run, may_pass: impl Fn(usize, usize) -> bool) -> Result<Counts, String> {
     let before = run.cluster.wire.counts();
     run.cluster.connect_only(may_pass);
     run.endure()?;
     let now = run.cluster.wire.counts();
-    ensure(now.cut > before.cut, || "no packet was sent over a link that was cut".into())?;
-    Ok(Counts { cut: now.cut - before.cut, ..now })
+    ensure(now.blocked > before.blocked, || "no packet was sent over a blocked link".into())?;
+    Ok(Counts { blocked: now.blocked - before.blocked, ..now })
 }
 
 fn halves(run: &mut Run) -> Result<Proof, Unfinished> {
     let half = run.cluster.nodes.len() / 2;
-    let counts = cut(run, |from, to| (from < half) == (to < half))?;
-    Ok(format!("{} packets dropped between the halves", counts.cut))
+    let counts = block_links(run, |from, to| (from < half) == (to < half))?;
+    Ok(format!("{} packets dropped between the halves", counts.blocked))
 }
 
 fn isolated(run: &mut Run) -> Result<Proof, Unfinished> {
     let alone = run.random.usize(..run.cluster.nodes.len());
-    let counts = cut(run, |from, to| from != alone && to != alone)?;
-    Ok(format!("{} packets from and to node {alone} dropped", counts.cut))
+    let counts = block_links(run, |from, to| from != alone && to != alone)?;
+    Ok(format!("{} packets from and to node {alone} dropped", counts.blocked))
 }
 
 fn one_way(run: &mut Run) -> Result<Proof, Unfinished> {
     let half = run.cluster.nodes.len() / 2;
-    let counts = cut(run, |from, to| from >= half || to < half)?;
-    Ok(format!("{} packets from the first half to the second dropped, none back", counts.cut))
+    let counts = block_links(run, |from, to| from >= half || to < half)?;
+    Ok(format!("{} packets from the first half to the second dropped, none back", counts.blocked))
 }
 
 fn bridge(run: &mut Run) -> Result<Proof, Unfinished> {
     let (last, half) = (run.cluster.nodes.len() - 1, run.cluster.nodes.len() / 2);
-    let counts = cut(run, |from, to| from == 0 || to == 0 || (from < half) == (to < half))?;
+    let counts = block_links(run, |from, to| from == 0 || to == 0 || (from < half) == (to < half))?;
     let took = run.spreads(1, last, SPREAD_LIMIT)?;
-    let (dropped, seconds) = (counts.cut, took.as_secs_f64());
+    let (dropped, seconds) = (counts.blocked, took.as_secs_f64());
     Ok(format!("{dropped} packets dropped; across the bridge in {seconds:.1} s"))
 }
 
 fn ring(run: &mut Run) -> Result<Proof, Unfinished> {
     let nodes = run.cluster.nodes.len();
     let beside = |from: usize, to: usize| (from + 1) % nodes == to || (to + 1) % nodes == from;
-    let counts = cut(run, beside)?;
+    let counts = block_links(run, beside)?;
     let took = run.spreads(0, nodes / 2, SPREAD_LIMIT)?;
-    let (dropped, seconds) = (counts.cut, took.as_secs_f64());
+    let (dropped, seconds) = (counts.blocked, took.as_secs_f64());
     Ok(format!("{dropped} packets dropped; half around in {seconds:.1} s"))
 }
 
@@ -124,8 +124,8 @@ fn reordered(run: &mut Run) -> Result<Proof, Unfinished> {
 
 fn all_alone(run: &mut Run) -> Result<Proof, Unfinished> {
     run.time = run.time.max(SHORT_MEMORY / 2 + Duration::from_secs(1));
-    let counts = cut(run, |_, _| false)?;
+    let counts = block_links(run, |_, _| false)?;
     let purged: u64 = run.cluster.nodes.iter().map(|node| node.count("nEntriesPurged")).sum();
-    let (dropped, seconds) = (counts.cut, run.time.as_secs());
+    let (dropped, seconds) = (counts.blocked, run.time.as_secs());
     Ok(format!("{dropped} packets dropped in {seconds} s; {purged} entries purged by then"))
 }

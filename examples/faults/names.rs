@@ -96,7 +96,7 @@ fn modes(run: &mut Run) -> Result<Proof, Unfinished> {
         ("nothing", others, Box::new(|_| Answer::Nothing)),
         ("1000 addresses", 999, Box::new(move |_| Answer::Addresses(among_many.clone()))),
         ("dead ones", 10, Box::new(move |_| Answer::Addresses(ten_dead.clone()))),
-        ("ourselves", 0, Box::new(|node| Answer::Addresses(vec![node.namespace.data]))),
+        ("the own address", 0, Box::new(|node| Answer::Addresses(vec![node.namespace.data]))),
     ];
     let mut proof = Vec::new();
     for (name, peers, told) in told {

@@ -34,7 +34,7 @@ pub struct Faults {
     /// The share of packets that are held back until later ones have overtaken them.
     pub reorder: f64,
     /// Links, from sender to receiver, on which all packets are dropped.
-    pub cut: HashSet<(Ipv4Addr, Ipv4Addr)>,
+    pub blocked: HashSet<(Ipv4Addr, Ipv4Addr)>,
 }
 
 /// How long a packet is held back.
@@ -45,8 +45,8 @@ const HELD_BACK: Duration = Duration::from_millis(15);
 pub struct Counts {
     /// Sent to the receiver's tunnel.
     pub delivered: u64,
-    /// Dropped because the link was cut.
-    pub cut: u64,
+    /// Dropped because the link was blocked.
+    pub blocked: u64,
     /// Dropped at random.
     pub lost: u64,
     /// Delivered with at least half of the wanted delay.
@@ -177,8 +177,8 @@ fn forward(
         let mut guard = state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *guard;
         let faults = &state.faults;
-        if faults.cut.contains(&link) {
-            state.counts.cut += 1;
+        if faults.blocked.contains(&link) {
+            state.counts.blocked += 1;
             continue;
         }
         if faults.loss > 0.0 && random.f64() < faults.loss {
