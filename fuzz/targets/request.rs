@@ -1,5 +1,5 @@
-//! A request of any method, target, headers and body: planned or refused in one line, and carried
-//! out. The input is read as an HTTP request is, by lines.
+//! A request with any method, target, headers and body is parsed into an operation and executed, or
+//! refused with one line. The input is split into lines like an HTTP request.
 #![no_main]
 
 use gossip_sidecar::api::{
@@ -11,10 +11,10 @@ use gossip_sidecar::{SHARDS, Store};
 use gossip_sidecar_fuzz::{WALL_MS, assert_consistent, store};
 use libfuzzer_sys::fuzz_target;
 
-/// As `MAX_KEY_BYTES`, but reached.
+/// A `MAX_KEY_BYTES` so small that inputs exceed it.
 const MOST_KEY_BYTES: usize = 40;
 
-/// An error says in one line what was wrong.
+/// A refusal has one line that says what is wrong.
 fn check_refusal(refusal: &Response) {
     let text = std::str::from_utf8(&refusal.body).expect("an error is text");
     assert!((400..500).contains(&refusal.status) || refusal.status == 507, "{refusal:?}");
@@ -31,11 +31,11 @@ fn encoded(key: &str) -> String {
     text.to_owned()
 }
 
-/// A key that was taken can be written so that it comes out as the same.
+/// An accepted key can be encoded so that it is parsed as the same key.
 fn check_key(key: &str) {
     assert!(key.len() <= MOST_KEY_BYTES, "{} bytes", key.len());
     let targets = [format!("/map?k={}", encoded(key)), format!("/map/{}", encoded(key))];
-    // `/map/` is `/map`: the empty key has only its place in the query.
+    // `/map/` is the same as `/map`, so that the empty key can only be in the query.
     for target in targets.iter().take(if key.is_empty() { 1 } else { 2 }) {
         let head = Head { method: "GET", target, header: &|_| None };
         match parse(&head, MOST_KEY_BYTES) {
@@ -57,7 +57,7 @@ fn check_times(ttl_ms: Option<u64>, wait_ms: Option<u64>, replicas: Option<Repli
     assert!(replicas.is_none_or(|replicas| (1..=MAX_REPLICAS).contains(&replicas.wanted)));
 }
 
-/// What was planned, done.
+/// Executes an operation, after checking its limits.
 fn execute(operation: Operation, body: &[u8], store: &mut Store) -> Option<Response> {
     let response = match operation {
         Operation::Get { keys, representation, preconditions, wait_ms } => {

@@ -116,7 +116,7 @@ proptest! {
             assert_consistent(&initiator);
             assert_consistent(&responder);
             let left = [contents(&initiator), contents(&responder)];
-            prop_assert_eq!(freshest(left), best.clone(), "interrupted after {} messages", stops_after);
+            prop_assert_eq!(freshest(left), best.clone(), "{} messages", stops_after);
             let next = exchange(&mut initiator, &mut responder, WALL_MS + 1);
             prop_assert!(next.initiator.complete);
             prop_assert_eq!(&contents(&initiator), &best);

@@ -66,6 +66,7 @@ fn any_message() -> impl Strategy<Value = Message> {
 }
 
 /// Receives a message, and replies when it is this side's turn; `None` once the exchange is over.
+///
 /// Asserts that the store changes only by a record with a greater version.
 fn receive_and_check(side: &mut Exchange, ours: &mut Store, message: Message) -> Option<()> {
     let before = contents(ours);

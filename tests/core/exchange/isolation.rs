@@ -236,7 +236,9 @@ proptest! {
         let theirs = contents(&they);
         let kept = contents(&we)
             .into_iter()
-            .filter(|(key, entry)| entry.version.ms() >= isolated_since_ms || theirs.contains_key(key))
+            .filter(|(key, entry)| {
+                entry.version.ms() >= isolated_since_ms || theirs.contains_key(key)
+            })
             .collect();
         let best = freshest([kept, theirs]);
         let us = (&mut we, isolated_member(isolated_since_ms));

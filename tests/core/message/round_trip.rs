@@ -173,7 +173,8 @@ proptest! {
         prop_assert_eq!(Message::read(&mut byte_by_byte).unwrap(), message.clone());
         for split in 1..bytes.len() {
             let mut halves = Pieces { bytes: &bytes, at: 0, splits: &[split] };
-            prop_assert_eq!(Message::read(&mut halves).unwrap(), message.clone(), "split at {}", split);
+            let read = Message::read(&mut halves).unwrap();
+            prop_assert_eq!(read, message.clone(), "split at {}", split);
             prop_assert_eq!(halves.at, bytes.len());
         }
     }

@@ -13,7 +13,7 @@ fn the_advertise_address_is_never_called() {
         scheduler.set_peers((1..=5).collect(), 0);
         scheduler.set_advertise_address(3);
         assert_eq!(scheduler.peers(), [1, 2, 4, 5]);
-        assert!(!scheduler.knows_own_address(), "no call has met it");
+        assert!(!scheduler.knows_own_address(), "no exchange has found it");
         for now_ms in [0, 20_000, 40_000] {
             scheduler.wrote(now_ms);
             let calls = calls_until(&mut scheduler, now_ms, now_ms + 19_000, |_| LEARNED_IT);
@@ -74,12 +74,12 @@ fn an_own_address_counts_as_another_pods_once_it_was_unlisted() {
 }
 
 #[test]
-fn meeting_oneself_does_not_end_a_round() {
+fn an_exchange_with_itself_does_not_end_a_round() {
     let mut scheduler = scheduler(HOUR_MS, 1);
     scheduler.set_peers(vec![1, 2], 0);
-    let mut met = false;
+    let mut has_found_itself = false;
     let calls = calls_at(&mut scheduler, 0, |_| {
-        if std::mem::replace(&mut met, true) { KNEW_IT } else { Outcome::OwnAddress }
+        if std::mem::replace(&mut has_found_itself, true) { KNEW_IT } else { Outcome::OwnAddress }
     });
     assert_eq!(sorted(peers(&calls)), [1, 2]);
 }

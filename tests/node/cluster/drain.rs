@@ -94,8 +94,8 @@ fn a_draining_node_is_unready_and_serves_until_a_second_signal_ends_it() {
 fn a_node_that_reaches_no_peer_exits_after_drain_timeout() {
     let mut node = Cluster::addresses(3).start(0, &[("DRAIN_TIMEOUT", "300ms")]);
     node.write("key", "value");
-    node.signal("TERM");
     let began = Instant::now();
+    node.signal("TERM");
     assert_eq!(node.wait_for_end(EXIT_LIMIT).code(), Some(0));
     assert!(began.elapsed() >= Duration::from_millis(300));
     assert!(node.log().contains("DRAIN_TIMEOUT"), "{}", node.log());
