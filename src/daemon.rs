@@ -85,7 +85,7 @@ fn wait_for_reason_to_exit(node: &Node, signals: &Signals) -> String {
         if let Some(signal) = signals.wait(COUNT_ABANDONED_EVERY) {
             return signal.to_owned();
         }
-        let abandoned = node.abandoned_connections.load(Relaxed);
+        let abandoned = node.leaked_connections.load(Relaxed);
         // Without a peer the process would come back with an empty map.
         if abandoned >= MAX_ABANDONED_CONNECTIONS && !node.members().is_empty() {
             return format!("{abandoned} abandoned connections, which only a restart frees");

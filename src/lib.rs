@@ -6,18 +6,23 @@
 //! leader and no disk.
 //!
 //! `core/` is pure: it takes messages, time and randomness as arguments, and gives messages back. It
-//! opens no socket, starts no thread and reads no clock; clippy refuses that there. The other
+//! opens no socket, starts no thread and reads no clock; lints enforce this. The other
 //! folders are a thin shell that does all the waiting. One rule ties the two together: the store is
 //! locked for one call into the core at a time, never while waiting for anything. So whatever
 //! threads can interleave, the simulator in `tests/core/simulator`, which runs the very code that
 //! ships, can schedule.
+//!
+//! A *node* is one process, known by an id that it draws at its start. Its *peers* are the other
+//! nodes; its *members* are the addresses at which DNS lists them. A *replica* of a write is a peer
+//! that holds it. The HTTP interface is that of k8s-gossipcar, which this sidecar can replace, and
+//! more.
 //!
 //! `docs/ARCHITECTURE.md` follows a value through the folders.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-// The modules, in the order in which they are best read. A folder says what its files may touch.
+// The modules, in the order in which they are best read.
 mod core;
 
 mod sys;
@@ -34,7 +39,7 @@ mod daemon;
 
 mod cli;
 
-// The face: what the binary, the tests, the fuzz targets and the examples use.
+// The public API: what the binary, the tests, the fuzz targets and the examples use.
 pub use crate::core::version::{Clock, END_OF_TIME_MS, MAX_CLOCK_LEAD_MS, Version};
 
 pub use crate::core::digest::{Digest, FAN_OUT, Item, MAX_DEPTH, Prefix, key_hash};

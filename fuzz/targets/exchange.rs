@@ -174,7 +174,8 @@ fn honest(initiator: &mut Store, responder: &mut Store) {
             };
             let mut input = &turn.bytes[..];
             while !input.is_empty() {
-                let message = Message::read(&mut input).expect("a side reads what the other writes");
+                let message =
+                    Message::read(&mut input).expect("a side reads what the other writes");
                 let next = listener.receive(to, message, WALL_MS);
                 if next.expect("neither side is refused") == Next::Over {
                     return;

@@ -4,7 +4,7 @@
 
 use gossip_sidecar::api::{
     self, Head, MAX_PAGE_KEYS, MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, Operation, PLAIN_TEXT,
-    Preconditions, Replicas, Representation, Response, form, parse
+    Preconditions, Replicas, Representation, Response, form, parse,
 };
 use gossip_sidecar::client::map_target;
 use gossip_sidecar::{SHARDS, Store};

@@ -1,4 +1,4 @@
-//! The clocks of other nodes, and the time that all nodes agree on nearly enough.
+//! The clocks of other nodes, and the time on which nearly all nodes agree.
 //!
 //! Values expire and tombstones are purged by the lower median of the clocks heard lately, ours
 //! included. A node that went by its own clock alone would, if that clock is wrong, hide what all

@@ -28,7 +28,7 @@ const MAX_LONG_RESPONSES: usize = 16;
 
 /// The most blocking queries that respond at a time: one write may end all of them, and their values
 /// together may be far larger than the map.
-const MAX_ENDED_QUERIES: usize = 4;
+const MAX_QUERY_RESPONSES: usize = 4;
 
 /// How long to wait before a server that has stopped accepting is replaced.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -40,7 +40,7 @@ pub struct Endpoint {
     pub pipelines: Pipelines<Request>,
     pub uploads: Semaphore,
     pub long_responses: Semaphore,
-    pub ended_queries: Semaphore,
+    pub query_responses: Semaphore,
     /// Workers that take requests.
     pub available_workers: AtomicUsize,
     /// Held while receiving, so that the requests of a connection enter its pipeline in order.
@@ -70,7 +70,7 @@ pub fn start(node: &Arc<Node>, listeners: Vec<TcpListener>) -> io::Result<()> {
             pipelines: Pipelines::default(),
             uploads: Semaphore::new(MAX_UPLOADS),
             long_responses: Semaphore::new(MAX_LONG_RESPONSES),
-            ended_queries: Semaphore::new(MAX_ENDED_QUERIES),
+            query_responses: Semaphore::new(MAX_QUERY_RESPONSES),
             available_workers: AtomicUsize::new(0),
             servers: Mutex::new(servers),
             must_replace_server: AtomicBool::new(false),
@@ -100,8 +100,10 @@ impl Endpoint {
         let request = servers.receive().unwrap_or_else(|error| {
             // tiny_http's accepting thread ends on any error, and reports it once.
             static LOG: Limiter = Limiter::new();
-            if let Some(silent) = LOG.pass() {
-                log::warn!("cannot accept HTTP connections: {error}; replacing the server{silent}");
+            if let Some(suppressed) = LOG.pass() {
+                log::warn!(
+                    "cannot accept HTTP connections: {error}; replacing the server{suppressed}"
+                );
             }
             self.must_replace_server.store(true, Relaxed);
             None

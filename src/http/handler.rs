@@ -1,4 +1,4 @@
-//! Carries out operations on a node, in straight code that locks the store for one call at a time.
+//! Carries out operations on a node. Each locks the store for one short step at a time.
 
 use crate::core::api::map;
 use crate::core::api::operation::{Operation, Replicas};
@@ -21,8 +21,8 @@ pub trait Incoming {
     /// The whole body, or the response that refuses it.
     fn read_body(&mut self) -> Result<Box<[u8]>, Response>;
 
-    /// Waits until what is watched may have changed since the first `seen` changes, or until then; an
-    /// error if the request cannot wait.
+    /// Waits until what is watched may have changed since the first `seen` changes, or until `until`;
+    /// an error if the request cannot wait.
     fn wait(&mut self, watched: &Watched, seen: u64, until: Instant) -> Result<(), Response>;
 }
 
@@ -33,8 +33,9 @@ pub fn handle(
 ) -> Result<Response, Response> {
     match *operation {
         Operation::Get { ref keys, representation, ref preconditions, wait_ms } => {
+            // Only a request for one key can wait.
             let wait = wait_ms.map(|wait_ms| (Watched::Key(keys.concat()), wait_ms));
-            until_changed(incoming, wait, preconditions, &|| {
+            respond_when_changed(incoming, wait, preconditions, &|| {
                 let mut store = node.store();
                 let seen = wait_ms.map_or(0, |_| store.changes_mut().watch());
                 (map::get(&store, keys, representation, preconditions, wall_ms()), seen)
@@ -42,7 +43,7 @@ pub fn handle(
         }
         Operation::List { ref listing, json, ref preconditions, wait_ms } => {
             let wait = wait_ms.map(|wait_ms| (Watched::Prefix(listing.prefix.clone()), wait_ms));
-            until_changed(incoming, wait, preconditions, &|| {
+            respond_when_changed(incoming, wait, preconditions, &|| {
                 let seen = wait_ms.map_or(0, |_| node.store().changes_mut().watch());
                 let mut page = listing.clone().page();
                 (0..SHARDS).for_each(|shard| {
@@ -56,14 +57,14 @@ pub fn handle(
             let mut store = node.store();
             let put = map::put(&mut store, key, value, ttl_ms, preconditions, wall_ms());
             let etag = put.etag.clone().filter(|_| sends_etag);
-            Ok(written(node, store, Response { etag, ..put }, replicas, incoming))
+            Ok(spread_and_await_replicas(node, store, Response { etag, ..put }, replicas, incoming))
         }
         Operation::PutForm { ttl_ms, replicas } => {
             let body = incoming.read_body()?;
             let form = parameters::form(&body, node.config.max_key_bytes)?;
             let mut store = node.store();
             let response = map::put_form(&mut store, form, ttl_ms, wall_ms());
-            Ok(written(node, store, response, replicas, incoming))
+            Ok(spread_and_await_replicas(node, store, response, replicas, incoming))
         }
         Operation::Delete { .. } if incoming.has_body() => {
             Err(Response::problem(400, "a DELETE must not have a body"))
@@ -71,10 +72,10 @@ pub fn handle(
         Operation::Delete { ref keys, ref preconditions, replicas } => {
             let mut store = node.store();
             let response = map::delete(&mut store, keys, preconditions, wall_ms());
-            Ok(written(node, store, response, replicas, incoming))
+            Ok(spread_and_await_replicas(node, store, response, replicas, incoming))
         }
-        Operation::Stats(json) => Ok(text_or_json(stats::stats(node, json), json)),
-        Operation::Peers(json) => Ok(text_or_json(node.members().write(json), json)),
+        Operation::Stats { json } => Ok(text_or_json(stats::stats(node, json), json)),
+        Operation::Peers { json } => Ok(text_or_json(node.members().write(json), json)),
         Operation::Metrics => {
             Ok(Response::ok(PROMETHEUS_TEXT, stats::prometheus(node).into_bytes()))
         }
@@ -92,9 +93,9 @@ fn text_or_json(text: String, is_json: bool) -> Response {
 
 /// The response of `look`, as soon as it is not what the client has already, or when the wait is over.
 ///
-/// `look` returns the number of changes that it has seen besides. Whatever changes after that ends the
-/// wait, so that nothing is missed between looking and waiting.
-fn until_changed(
+/// `look` also returns the number of changes at that moment. Whatever changes after that ends the wait,
+/// so that nothing is missed between looking and waiting.
+fn respond_when_changed(
     incoming: &mut dyn Incoming,
     wait: Option<(Watched, u64)>,
     preconditions: &Preconditions,
@@ -106,7 +107,7 @@ fn until_changed(
         let (response, seen) = look();
         match &wait {
             Some((watched, until))
-                if response.is_unchanged(preconditions) && Instant::now() < *until =>
+                if response.keeps_query_waiting(preconditions) && Instant::now() < *until =>
             {
                 incoming.wait(watched, seen, *until)?;
             }
@@ -115,8 +116,8 @@ fn until_changed(
     }
 }
 
-/// Has a write spread, and returns its response once enough other nodes hold it.
-fn written(
+/// Spreads a write, and returns its response once enough other nodes hold it.
+fn spread_and_await_replicas(
     node: &Node,
     store: LockedStore<'_>,
     response: Response,

@@ -32,7 +32,7 @@ impl OpenConnections {
     }
 
     /// Whether a client has closed its side.
-    pub fn lack(&self, client: &SocketAddr) -> bool {
+    pub fn is_gone(&self, client: &SocketAddr) -> bool {
         self.is_known && !self.clients.contains(&in_table(client))
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// a thread, which then serves a connection that was left behind.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 
-/// While there are no requests, only one probe in this many is sent.
+/// While there are no requests, this many probes are skipped between two.
 const PROBES_SKIPPED: u32 = 10;
 
 /// After this many probes in a row without a response the server is replaced: the thread with which
@@ -37,21 +37,21 @@ pub fn keep_probing(endpoint: &Endpoint) {
     loop {
         std::thread::sleep(PROBE_EVERY);
         let panics_before = std::mem::replace(&mut panics, PANICS.load(Relaxed));
-        let is_asked = endpoint.has_requests.swap(false, Relaxed);
-        let is_quiet = !is_asked && panics == panics_before && unanswered == 0;
+        let had_requests = endpoint.has_requests.swap(false, Relaxed);
+        let is_quiet = !had_requests && panics == panics_before && unanswered == 0;
         skipped = if is_quiet && skipped < PROBES_SKIPPED { skipped + 1 } else { 0 };
         if skipped > 0 {
             continue;
         }
         let open = LazyCell::new(|| endpoint.open_connections());
-        lock(&endpoint.abandoned).retain(|(client, _)| !open.lack(client));
+        lock(&endpoint.abandoned).retain(|(client, _)| !open.is_gone(client));
         let is_answered = probe(endpoint.address, panics > panics_before);
         unanswered = if is_answered { 0 } else { unanswered + 1 };
         if unanswered >= MAX_UNANSWERED {
             unanswered = 0;
             endpoint.must_replace_server.store(true, Relaxed);
-            if let Some(silent) = LOG.pass() {
-                log::warn!("the HTTP self-probe got no response; replacing the server{silent}");
+            if let Some(suppressed) = LOG.pass() {
+                log::warn!("the HTTP self-probe got no response; replacing the server{suppressed}");
             }
         }
     }

@@ -74,7 +74,8 @@ impl Servers {
     }
 }
 
-/// A server on a copy of the listener, which outlives it.
+/// Starts a server on a copy of the listener. All copies are made to see that enough descriptors are
+/// free; one is kept.
 fn start(listener: &TcpListener) -> io::Result<Server> {
     let copies = (0..DESCRIPTORS_TO_LISTEN).map(|_| listener.try_clone());
     let mut copies: Vec<TcpListener> = copies.collect::<io::Result<_>>()?;

@@ -32,7 +32,7 @@ pub struct Transaction<'a, 'w> {
     request: Request,
     unread: Unread,
     /// Held from the end of a blocking query to its response.
-    ended_query: Option<Permit>,
+    query_response: Option<Permit>,
 }
 
 impl<'a, 'w> Transaction<'a, 'w> {
@@ -40,9 +40,9 @@ impl<'a, 'w> Transaction<'a, 'w> {
     pub fn serve(worker: &'a mut Worker<'w>, client: SocketAddr, request: Request) {
         let (endpoint, unread) = (worker.endpoint, Unread::of(&request));
         if unread != Unread::Nothing {
-            worker.replace();
+            worker.hand_over();
         }
-        let mut this = Self { worker, endpoint, client, request, unread, ended_query: None };
+        let mut this = Self { worker, endpoint, client, request, unread, query_response: None };
         let response = this.handle();
         this.finish(response);
     }
@@ -79,7 +79,7 @@ impl<'a, 'w> Transaction<'a, 'w> {
     /// Responds in the way that what is unread of the body requires.
     #[inline(never)]
     fn finish(mut self, response: Response) {
-        let waits_for_word = body::header(&self.request, "Expect").next().is_some();
+        let expects_continue = body::header(&self.request, "Expect").next().is_some();
         match self.unread {
             Unread::Nothing => self.respond(response),
             Unread::Length(length) if length > MAX_DISCARDED_BYTES => {
@@ -87,7 +87,7 @@ impl<'a, 'w> Transaction<'a, 'w> {
             }
             // The client sends its body only after a 100. It gets the error instead, and tiny_http
             // discards whatever it sends nevertheless.
-            Unread::Length(_) if response.status >= 400 && waits_for_word => {
+            Unread::Length(_) if response.status >= 400 && expects_continue => {
                 self.count(&response);
                 let _ = self.request.respond(plain(&response));
             }
@@ -130,8 +130,8 @@ impl<'a, 'w> Transaction<'a, 'w> {
         drop(response);
         let permit = is_long.then(|| self.endpoint.long_responses.try_acquire()).flatten();
         if permit.is_some() {
-            self.worker.replace();
-            self.ended_query = None;
+            self.worker.hand_over();
+            self.query_response = None;
         }
         let mut writer = self.request.into_writer();
         // An error means that the client is gone, and needs no response.
@@ -156,7 +156,7 @@ impl<'a, 'w> Transaction<'a, 'w> {
         if may_end {
             lock(&self.endpoint.abandoned).push((self.client, stream));
         } else {
-            self.endpoint.node.abandoned_connections.fetch_add(1, Relaxed);
+            self.endpoint.node.leaked_connections.fetch_add(1, Relaxed);
             std::mem::forget(stream);
         }
     }
@@ -188,7 +188,10 @@ impl Incoming for Transaction<'_, '_> {
             // tiny_http takes the end of the connection for the end of a chunked body. The kernel
             // knows whether the client has closed its side: then the body is truncated. A client
             // that closes its side after a complete body is refused too; none is known to do so.
-            Ok(_) if announced.is_none() && self.endpoint.open_connections().lack(&self.client) => {
+            Ok(_)
+                if announced.is_none()
+                    && self.endpoint.open_connections().is_gone(&self.client) =>
+            {
                 Err(body::ended_early())
             }
             body => body,
@@ -208,14 +211,14 @@ impl Incoming for Transaction<'_, '_> {
         let too_many = || Response::problem(503, "too many blocked requests: try again later");
         let open = LazyCell::new(|| self.endpoint.open_connections());
         let permit =
-            self.endpoint.watchers.permit(|client| open.lack(client)).ok_or_else(too_many)?;
-        if !self.worker.replace() {
+            self.endpoint.watchers.permit(|client| open.is_gone(client)).ok_or_else(too_many)?;
+        if !self.worker.hand_over() {
             return Err(too_many());
         }
-        self.ended_query = None;
+        self.query_response = None;
         let is_client_there =
             self.endpoint.watchers.wait(permit, self.client, watched, seen, until);
-        self.ended_query = Some(self.endpoint.ended_queries.acquire());
+        self.query_response = Some(self.endpoint.query_responses.acquire());
         is_client_there.then_some(()).ok_or_else(too_many)
     }
 }

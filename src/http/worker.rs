@@ -12,20 +12,20 @@ use std::thread::Builder;
 use tiny_http::Request;
 
 /// How many workers of an endpoint take requests, however many others are blocked.
-const WORKERS: usize = 2;
+const MIN_AVAILABLE_WORKERS: usize = 2;
 
 /// The stack of a worker: small, since there may be hundreds of them, and far more than one needs.
 const STACK_BYTES: usize = 128 * 1024;
 
 pub struct Worker<'a> {
     pub endpoint: &'a Arc<Endpoint>,
-    is_replaced: bool,
+    has_handed_over: bool,
 }
 
 impl<'a> Worker<'a> {
     /// Starts workers until enough of them take requests.
     pub fn start_missing(endpoint: &Arc<Endpoint>) -> io::Result<()> {
-        while join(endpoint) {
+        while reserve_slot(endpoint) {
             let shared = endpoint.clone();
             let builder = Builder::new().stack_size(STACK_BYTES);
             supervise_in(builder, "http", Box::new(move || work(&shared))).inspect_err(|_| {
@@ -38,8 +38,8 @@ impl<'a> Worker<'a> {
     /// Makes sure that another worker takes the next request while this one blocks; returns whether
     /// one does. None does if no more threads can be started: then the next request waits until a
     /// worker is done.
-    pub fn replace(&mut self) -> bool {
-        if !std::mem::replace(&mut self.is_replaced, true) {
+    pub fn hand_over(&mut self) -> bool {
+        if !std::mem::replace(&mut self.has_handed_over, true) {
             self.endpoint.available_workers.fetch_sub(1, AcqRel);
             let _ = Self::start_missing(self.endpoint);
         }
@@ -64,16 +64,18 @@ impl<'a> Worker<'a> {
 fn work(endpoint: &Arc<Endpoint>) {
     loop {
         let Some((client, request)) = endpoint.receive() else { continue };
-        let mut worker = Worker { endpoint, is_replaced: false };
+        let mut worker = Worker { endpoint, has_handed_over: false };
         worker.serve(client, request);
-        if worker.is_replaced && !join(endpoint) {
+        if worker.has_handed_over && !reserve_slot(endpoint) {
             return;
         }
     }
 }
 
 /// Counts one more worker that takes requests, unless there are enough of them.
-fn join(endpoint: &Endpoint) -> bool {
+fn reserve_slot(endpoint: &Endpoint) -> bool {
     let count = &endpoint.available_workers;
-    count.fetch_update(AcqRel, Relaxed, |now| (now < WORKERS).then_some(now + 1)).is_ok()
+    count
+        .fetch_update(AcqRel, Relaxed, |now| (now < MIN_AVAILABLE_WORKERS).then_some(now + 1))
+        .is_ok()
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// From the start over readiness to the drain; it never goes back.
+/// Starting, then ready, then draining; never backwards.
 pub struct Readiness {
     started: Instant,
     /// The node is ready after this time in any case: a pod that is never ready is no use either.

@@ -33,7 +33,7 @@ pub struct Node {
     /// When it started, by the wall clock.
     pub started_at: SystemTime,
     /// Connections abandoned for as long as this process lives, each with a thread.
-    pub abandoned_connections: AtomicUsize,
+    pub leaked_connections: AtomicUsize,
     /// Requests that wait for a change.
     pub blocked_requests: AtomicUsize,
     /// Writes among them, which wait for other nodes to hold them.
@@ -44,7 +44,7 @@ pub struct Node {
     last_exchange_ms: AtomicU64,
     /// See [`Identity::complete_since_ms`].
     complete_since_ms: AtomicU64,
-    /// Whether the gossip thread has not taken note of the latest write yet.
+    /// Whether an [`Event::Wrote`] is on its way to the gossip thread.
     pub has_untold_write: AtomicBool,
     /// Whether it knows the address at which others reach it.
     has_advertise_address: AtomicBool,
@@ -64,7 +64,7 @@ impl Node {
             metrics: Metrics::default(),
             readiness: Readiness::new(config.ready_timeout),
             started_at: SystemTime::now(),
-            abandoned_connections: AtomicUsize::new(0),
+            leaked_connections: AtomicUsize::new(0),
             blocked_requests: AtomicUsize::new(0),
             blocked_writes: AtomicUsize::new(0),
             store: SharedStore::new(store),
@@ -94,7 +94,7 @@ impl Node {
         self.store.register_watch_thread();
     }
 
-    /// Has the watch thread look for changes.
+    /// Makes the watch thread look for changes.
     pub fn wake_watch_thread(&self) {
         self.store.wake_watch_thread();
     }
@@ -166,11 +166,11 @@ impl Node {
             return;
         }
         self.metrics.count(Counter::ClocksOff);
-        if let (Some(silent), Some(peer)) = (LOG.pass(), summary.peer) {
+        if let (Some(suppressed), Some(peer)) = (LOG.pass(), summary.peer) {
             let offset_s = offset_ms.unsigned_abs() / 1000;
             let direction = if offset_ms > 0 { "ahead of" } else { "behind" };
             log::warn!(
-                "the clock of node {peer:08x} is {offset_s} s {direction} this node's{silent}"
+                "the clock of node {peer:08x} is {offset_s} s {direction} this node's{suppressed}"
             );
         }
     }

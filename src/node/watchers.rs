@@ -25,7 +25,7 @@ pub enum Watched {
     Key(String),
     /// A change of any key that starts with this.
     Prefix(String),
-    /// The other nodes that hold the first so many writes of this one.
+    /// The other nodes that hold the first `writes` local writes.
     Replicas { replicas: Replicas, writes: u64 },
 }
 
@@ -34,7 +34,7 @@ struct Watcher {
     thread: Thread,
     client: SocketAddr,
     watched: Watched,
-    /// The number of changes when the request read the map.
+    /// The changes that have been checked for this watcher; at first, those that the request saw.
     seen: u64,
     /// Set when the wait ends before its time: whether the client is still there.
     end: Arc<OnceLock<bool>>,
@@ -61,7 +61,7 @@ impl Watchers {
         })
     }
 
-    /// Blocks until what is watched may have changed since the first `seen` changes, or until then;
+    /// Blocks until what is watched may have changed since the first `seen` changes, or until `until`;
     /// returns whether the client is still there.
     pub fn wait(
         &self,
@@ -104,7 +104,7 @@ impl Watchers {
         }
     }
 
-    /// Wakes the watchers that are concerned; returns how long it is until the next check.
+    /// Wakes the watchers whose condition may hold; returns how long it is until the next check.
     fn wake(&self) -> Option<Duration> {
         let mut watching = lock(&self.watching);
         let mut store = self.node.store();
@@ -135,7 +135,7 @@ impl Watchers {
         Some(due_in.min(LOOK_EVERY))
     }
 
-    /// Ends the wait of the watchers that are concerned, and wakes them.
+    /// Ends the wait of the watchers that are chosen, and wakes them.
     fn end(
         &self,
         watching: &mut Vec<Watcher>,

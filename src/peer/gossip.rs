@@ -131,8 +131,8 @@ fn log_outcome(node: &Node, peer: SocketAddr, outcome: &Result<Outcome, Failure>
     static LOG: Limiter = Limiter::new();
     match outcome {
         Err(failure) if node.members().failed(peer) => {
-            if let Some(silent) = LOG.pass() {
-                log::warn!("exchange with peer {peer} failed: {failure}{silent}");
+            if let Some(suppressed) = LOG.pass() {
+                log::warn!("exchange with peer {peer} failed: {failure}{suppressed}");
             }
         }
         Err(failure) => log::debug!("exchange with peer {peer} failed: {failure}"),

@@ -51,7 +51,7 @@ impl Response {
         Self { etag, ..Self::empty(304) }
     }
 
-    pub(crate) fn leaving() -> Self {
+    pub(crate) fn draining() -> Self {
         Self::problem(503, "draining: peers have everything, and writes are no longer accepted")
     }
 
@@ -64,7 +64,7 @@ impl Response {
 
     /// Whether a blocking query has to go on waiting: a client that has a version waits for any other,
     /// and one that has none waits for a value.
-    pub fn is_unchanged(&self, preconditions: &Preconditions) -> bool {
-        self.status == 304 || (self.status == 404 && !preconditions.know_something())
+    pub fn keeps_query_waiting(&self, preconditions: &Preconditions) -> bool {
+        self.status == 304 || (self.status == 404 && !preconditions.has_if_none_match())
     }
 }
