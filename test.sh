@@ -1,6 +1,14 @@
 #!/usr/bin/env bash
-# Runs the tests; ./test.sh --help lists the commands. Needs Rust and curl. What some steps need besides is in the function
-# of the step, and a step without its means is skipped and counted as such.
+# Runs the tests; ./test.sh --help lists the commands.
+#
+# Needs Linux, Rust with rustfmt and clippy, and curl. These need more, and are skipped and counted where it is missing:
+#   example clients   python3, node and go, each for its client
+#   k8s-deploy.yaml   kubernetes-validate (pip install kubernetes-validate)
+#   containers        a docker engine
+#   faults            root, ip, ethtool and mount (Debian: iproute2 ethtool mount); faketime for wrong clocks
+#   fuzz              a C++ compiler (g++ or clang++)
+#   openapi           schemathesis (pip install schemathesis)
+# .ci/run installs all of it on Debian.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 
@@ -44,7 +52,7 @@ counts() {
         awk '{ p += $1; f += $2; s += $3 } END { if (NR) print p, f, s + 0 }'
 }
 
-# step NAME COMMAND...: runs a command and adds its counts. A command without counts of its own counts as one test.
+# step NAME COMMAND...: runs a command and adds its counts. A command that prints no verdict counts as one test.
 step() {
     local name=$1 log status began=$SECONDS p='' f='' s='' result=ok
     shift
@@ -105,7 +113,7 @@ binary=${CARGO_TARGET_DIR:-target}/release/gossip-sidecar
 # Optimised and with overflow checks. Some tests are too long for a debug build, and everything is compiled only once.
 cargo_test=(cargo test --profile long-tests --locked --no-fail-fast)
 
-run_faults=(cargo run --quiet --profile long-tests --locked --example faults --)
+run_faults=(cargo run --profile long-tests --locked --example faults --)
 
 has() { command -v "$1" >/dev/null; }
 
@@ -188,8 +196,8 @@ run_swarm() {
 
 mutations() { step "mutations" tests/scripts/mutations.sh "$@"; }
 
-# before_commit: what every run has, whatever follows.
-before_commit() {
+# common_steps: the part that both ./test.sh and ./test.sh all begin with.
+common_steps() {
     static_checks
     rust_tests
     release_build
@@ -212,13 +220,13 @@ are_numbers() {
 
 case $command in
 '')
-    before_commit
+    common_steps
     faults --short --seconds 1
     fuzz 10
     ;;
 all)
     at_most 0 "$@"
-    before_commit
+    common_steps
     faults --seconds 2
     openapi
     long

@@ -1,17 +1,18 @@
-//! A sidecar that keeps one small key-value map the same in every pod.
+//! A sidecar that replicates one small in-memory key-value map to every pod.
 //!
 //! The application in a pod talks HTTP to the sidecar beside it; the sidecars find each other
-//! through DNS and gossip. Writes are local and never wait for others, every pod has the whole map,
-//! and the greatest version of each key wins everywhere. There is no quorum, no leader and no disk.
+//! through DNS and gossip. Writes are local and never wait for peers unless asked to, every pod has
+//! the whole map, and the greatest version of each key wins everywhere. There is no quorum, no
+//! leader and no disk.
 //!
-//! The modules are listed in the order in which they are best read. Up to [`request`] they are the
-//! *core*: pure code that takes messages, time and randomness as arguments and gives messages back.
-//! It opens no socket, starts no thread and reads no clock; a test holds it to that. The simulator
-//! in `tests/simulator` runs the very code that ships. From [`config`] on it is the *shell*, which
-//! does all the waiting.
+//! `core/` is pure: it takes messages, time and randomness as arguments, and gives messages back. It
+//! opens no socket, starts no thread and reads no clock; clippy refuses that there. The other
+//! folders are a thin shell that does all the waiting. One rule ties the two together: the store is
+//! locked for one call into the core at a time, never while waiting for anything. So whatever
+//! threads can interleave, the simulator in `tests/core/simulator`, which runs the very code that
+//! ships, can schedule.
 //!
-//! One rule ties the two together: the store is locked for one call into the core at a time, never
-//! while waiting for anything. So what threads can interleave, the simulator can.
+//! `docs/ARCHITECTURE.md` follows a value through the folders.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

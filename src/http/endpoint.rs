@@ -19,14 +19,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tiny_http::{ReadWrite, Request};
 
-/// Uploads read at a time; further ones wait.
+/// The most uploads that are read at a time; further ones wait.
 const MAX_UPLOADS: usize = 16;
 
-/// Long responses that may block at a time; further ones hold up the worker that writes them.
+/// The most long responses for which another worker takes over; a worker that writes a further one
+/// takes no requests meanwhile.
 const MAX_LONG_RESPONSES: usize = 16;
 
-/// Blocking queries answered at a time: one write may end all of them, and their values together
-/// may be far larger than the map.
+/// The most blocking queries that respond at a time: one write may end all of them, and their values
+/// together may be far larger than the map.
 const MAX_ENDED_QUERIES: usize = 4;
 
 /// How long to wait before a server that has stopped accepting is replaced.
@@ -44,11 +45,13 @@ pub struct Endpoint {
     pub available_workers: AtomicUsize,
     /// Held while receiving, so that the requests of a connection enter its pipeline in order.
     servers: Mutex<Servers>,
-    /// By the worker that receives next.
+    /// Tells the worker that receives next to replace the server.
     pub must_replace_server: AtomicBool,
-    /// Whether there was a request since the last look.
+    /// Whether there was a request since the last self-probe.
     pub has_requests: AtomicBool,
-    /// Connections with an unread body, by their clients, until those are gone.
+    /// Connections with an unread body, kept until their clients are gone: see [`Transaction`].
+    ///
+    /// [`Transaction`]: crate::http::transaction::Transaction
     pub abandoned: Mutex<Vec<(SocketAddr, Box<dyn ReadWrite + Send>)>>,
 }
 
@@ -81,13 +84,14 @@ pub fn start(node: &Arc<Node>, listeners: Vec<TcpListener>) -> io::Result<()> {
 }
 
 impl Endpoint {
-    /// The next request, unless none comes soon or another one of its connection is under way.
+    /// The next request; `None` if none arrives soon, or if it has to wait behind another one of its
+    /// connection.
     #[inline(never)]
     pub fn receive(&self) -> Option<(SocketAddr, Request)> {
         let mut servers = lock(&self.servers);
         if self.must_replace_server.load(Relaxed) {
             std::thread::sleep(LISTEN_AGAIN_AFTER);
-            // Fails while there are too few descriptors; what is connected is served meanwhile.
+            // It fails while there are too few descriptors. The open connections are served meanwhile.
             if servers.replace().is_ok() {
                 self.must_replace_server.store(false, Relaxed);
                 self.node.metrics.count(Counter::HttpRestarts);

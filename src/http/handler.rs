@@ -1,4 +1,4 @@
-//! Does what a request asks for, on a node: locks the store for it, call by call.
+//! Carries out operations on a node, in straight code that locks the store for one call at a time.
 
 use crate::core::api::map;
 use crate::core::api::operation::{Operation, Replicas};
@@ -14,15 +14,15 @@ use std::time::{Duration, Instant};
 
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What a request can be asked for beyond its head. Two of these may block.
+/// The request behind an operation. Reading its body and waiting for it may block.
 pub trait Incoming {
     fn has_body(&self) -> bool;
 
-    /// The whole body, or why it cannot be had.
+    /// The whole body, or the response that refuses it.
     fn read_body(&mut self) -> Result<Box<[u8]>, Response>;
 
-    /// Waits until what is watched may be different from what it was after `seen` changes, or until
-    /// then; or says why the request cannot wait.
+    /// Waits until what is watched may have changed since the first `seen` changes, or until then; an
+    /// error if the request cannot wait.
     fn wait(&mut self, watched: &Watched, seen: u64, until: Instant) -> Result<(), Response>;
 }
 
@@ -90,8 +90,10 @@ fn text_or_json(text: String, is_json: bool) -> Response {
     Response::ok(if is_json { JSON } else { PLAIN_TEXT }, text.into_bytes())
 }
 
-/// What `look` finds once it is not what the client knows, or when the milliseconds of the wait are
-/// over.
+/// The response of `look`, as soon as it is not what the client has already, or when the wait is over.
+///
+/// `look` returns the number of changes that it has seen besides. Whatever changes after that ends the
+/// wait, so that nothing is missed between looking and waiting.
 fn until_changed(
     incoming: &mut dyn Incoming,
     wait: Option<(Watched, u64)>,
@@ -113,7 +115,7 @@ fn until_changed(
     }
 }
 
-/// Passes a write on, and gives its response once enough others have it.
+/// Has a write spread, and returns its response once enough other nodes hold it.
 fn written(
     node: &Node,
     store: LockedStore<'_>,

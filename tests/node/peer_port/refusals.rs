@@ -39,7 +39,7 @@ fn another_cluster_is_refused_and_nothing_from_it_is_kept() {
     assert!("refuse cluster\n".starts_with(&reply), "{reply:?}");
     assert_counted(&node, "nRefusedCluster", 2);
     assert_eq!(node.count("keys"), 1);
-    assert!(node.log().contains("another cluster"), "{}", node.log());
+    node.wait_for_log("another cluster");
     assert_gossips(&node, "still");
 }
 
@@ -102,6 +102,6 @@ fn an_http_request_to_the_peer_port_is_refused() {
     let _ = stream.read_to_string(&mut reply);
     assert!("refuse grammar\n".starts_with(&reply), "{reply:?}");
     assert_counted(&node, "nRefusedGrammar", 1);
-    assert!(node.log().contains("not the gossip protocol"), "{}", node.log());
+    node.wait_for_log("not the gossip protocol");
     assert_gossips(&node, "still");
 }

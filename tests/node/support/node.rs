@@ -105,6 +105,14 @@ impl Node {
         String::from_utf8_lossy(&self.log.lock().expect("nobody panics under it")).into_owned()
     }
 
+    /// Waits until it has logged this. What is counted is logged a little later.
+    pub fn wait_for_log(&self, text: &str) {
+        eventually(RESPONSE_LIMIT, &format!("{text:?} is logged"), || {
+            let log = self.log();
+            if log.contains(text) { Ok(()) } else { Err(log) }
+        });
+    }
+
     /// The number of lines that it has logged.
     pub fn log_lines(&self) -> usize {
         self.log().lines().count()
