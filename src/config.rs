@@ -97,7 +97,7 @@ pub struct Config {
     pub cluster: Box<str>,
     /// The mean time between two rounds.
     pub sync_interval: Duration,
-    /// The longest key that clients can use.
+    /// The longest key that clients can write.
     pub max_key_bytes: usize,
     /// The longest value that clients can write.
     pub max_value_bytes: usize,

@@ -7,12 +7,12 @@ use gossip_sidecar::api::{
     Preconditions, Replicas, Representation, Response, form, parse,
 };
 use gossip_sidecar::client::map_target;
-use gossip_sidecar::{SHARDS, Store};
+use gossip_sidecar::{MAX_KEY_BYTES, SHARDS, Store};
 use gossip_sidecar_fuzz::{WALL_MS, assert_consistent, store};
 use libfuzzer_sys::fuzz_target;
 
-/// A `MAX_KEY_BYTES` so small that inputs exceed it.
-const MOST_KEY_BYTES: usize = 40;
+/// The setting `MAX_KEY_BYTES`, so small that inputs reach it.
+const MOST_WRITTEN_KEY_BYTES: usize = 40;
 
 /// A refusal has one line that says what is wrong.
 fn check_refusal(refusal: &Response) {
@@ -31,14 +31,20 @@ fn encoded(key: &str) -> String {
     text.to_owned()
 }
 
+/// A key to be written is within the setting.
+fn check_written_key(key: &str) {
+    assert!(key.len() <= MOST_WRITTEN_KEY_BYTES, "{} bytes", key.len());
+    check_key(key);
+}
+
 /// An accepted key can be encoded so that it is parsed as the same key.
 fn check_key(key: &str) {
-    assert!(key.len() <= MOST_KEY_BYTES, "{} bytes", key.len());
+    assert!(key.len() <= MAX_KEY_BYTES, "{} bytes", key.len());
     let targets = [format!("/map?k={}", encoded(key)), format!("/map/{}", encoded(key))];
     // `/map/` is the same as `/map`, so that the empty key can only be in the query.
     for target in targets.iter().take(if key.is_empty() { 1 } else { 2 }) {
         let head = Head { method: "GET", target, header: &|_| None };
-        match parse(&head, MOST_KEY_BYTES) {
+        match parse(&head, MOST_WRITTEN_KEY_BYTES) {
             Ok(Operation::Get { keys, .. }) => assert_eq!(keys, [key], "{target}"),
             other => panic!("{target}: {other:?}"),
         }
@@ -71,7 +77,7 @@ fn execute(operation: Operation, body: &[u8], store: &mut Store) -> Option<Respo
             response
         }
         Operation::Put { key, ttl_ms, preconditions, replicas, .. } => {
-            check_key(&key);
+            check_written_key(&key);
             check_times(ttl_ms, None, replicas);
             let response = api::put(store, &key, body.into(), ttl_ms, &preconditions, WALL_MS);
             let is_done = matches!(response.status, 201 | 204);
@@ -105,18 +111,18 @@ fn execute(operation: Operation, body: &[u8], store: &mut Store) -> Option<Respo
 }
 
 fn check_form(body: &[u8], store: &mut Store) {
-    let pairs = match form(body, MOST_KEY_BYTES) {
+    let pairs = match form(body, MOST_WRITTEN_KEY_BYTES) {
         Ok(pairs) => pairs,
         Err(refusal) => return check_refusal(&refusal),
     };
     assert!(!pairs.is_empty());
     let mut again = String::new();
     for (key, value) in &pairs {
-        check_key(key);
+        check_written_key(key);
         let Ok(value) = std::str::from_utf8(value) else { return };
         again += &format!("{}={}&", encoded(key), encoded(value));
     }
-    assert_eq!(form(again.as_bytes(), MOST_KEY_BYTES).as_ref(), Ok(&pairs), "{again}");
+    assert_eq!(form(again.as_bytes(), MOST_WRITTEN_KEY_BYTES).as_ref(), Ok(&pairs), "{again}");
     let response = api::put_form(store, pairs.clone(), None, WALL_MS);
     assert_eq!(response.status, 204);
     for (key, value) in &pairs {
@@ -140,7 +146,7 @@ fuzz_target!(|bytes: &[u8]| {
     for key in ["", "a", "a/b", "key-7", "é"] {
         let _ = store.put(key, (*b"value").into(), None, WALL_MS);
     }
-    match parse(&Head { method, target, header: &header }, MOST_KEY_BYTES) {
+    match parse(&Head { method, target, header: &header }, MOST_WRITTEN_KEY_BYTES) {
         Ok(operation) => {
             let response = execute(operation, body, &mut store);
             response.iter().filter(|it| it.status >= 400).for_each(check_refusal);

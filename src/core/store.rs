@@ -175,13 +175,14 @@ impl Store {
     /// Writes all these values, whose keys differ, or none of them.
     pub fn put_all(&mut self, pairs: Pairs, ttl_ms: Option<u64>, wall_ms: u64) -> Result<(), Put> {
         let mut bytes = self.bytes;
+        // On a copy, since a write that is refused must not move the clock.
+        let mut clock = self.clock.clone();
         for (key, value) in &pairs {
             let current = self.entry(key);
             bytes += price(key, value.len(), ttl_ms.is_some());
             bytes -= current.map_or(0, |entry| cost(key, entry));
-            // On a copy, since a write that is refused must not move the clock.
             let current = current.map(|entry| entry.version);
-            let _ = self.clock.clone().next(wall_ms, current).ok_or(Put::EndOfTime)?;
+            let _ = clock.next(wall_ms, current).ok_or(Put::EndOfTime)?;
         }
         if bytes > self.limits.max_store_bytes && bytes > self.bytes {
             return Err(Put::Full);
@@ -208,6 +209,15 @@ impl Store {
         let (version, _) = deleted.ok()?;
         self.writes += 1;
         Some(version)
+    }
+
+    /// Deletes the values of all these keys, or of none of them; returns how many there were.
+    pub fn delete_all(&mut self, keys: &[String], wall_ms: u64) -> Result<usize, Put> {
+        let mut clock = self.clock.clone();
+        for entry in keys.iter().filter_map(|key| self.find(key, wall_ms)) {
+            let _ = clock.next(wall_ms, Some(entry.version)).ok_or(Put::EndOfTime)?;
+        }
+        Ok(keys.iter().filter(|key| self.delete(key, wall_ms).is_some()).count())
     }
 
     /// Takes a record from another node if it is fresher than the entry here.

@@ -120,14 +120,14 @@ pub fn put_form(store: &mut Store, form: Pairs, ttl_ms: Option<u64>, wall_ms: u6
 fn refusal(refused: Put) -> Response {
     let reason = match refused {
         Put::EndOfTime => {
-            "the key's version is the greatest possible, and nothing can replace it: use another key"
+            "a key's version is the greatest possible, and nothing can replace or delete it: use another key"
         }
         _ => "the store is full (MAX_STORE_BYTES): delete something, or raise the limit",
     };
     Response::problem(507, reason)
 }
 
-/// Deletes keys: 204 if at least one of them was present.
+/// Deletes all the keys, or none: 204 if at least one of them was present.
 pub fn delete(
     store: &mut Store,
     keys: &[String],
@@ -140,11 +140,11 @@ pub fn delete(
     if keys.iter().any(|key| !allows(store, key, preconditions, wall_ms)) {
         return Response::precondition_failed();
     }
-    let deleted = keys.iter().filter(|key| store.delete(key, wall_ms).is_some()).count();
-    if deleted == 0 {
-        return Response::problem(404, "none of these keys is present");
+    match store.delete_all(keys, wall_ms) {
+        Ok(0) => Response::problem(404, "none of these keys is present"),
+        Ok(_) => Response::empty(204),
+        Err(refused) => refusal(refused),
     }
-    Response::empty(204)
 }
 
 /// Whether the preconditions of a write hold.

@@ -2,6 +2,7 @@
 
 use crate::core::api::operation::{DEFAULT_REPLICAS_WAIT_MS, MAX_REPLICAS, MAX_WAIT_MS, Replicas};
 use crate::core::api::response::Response;
+use crate::core::message::MAX_KEY_BYTES;
 use crate::core::store::Pairs;
 
 /// The parameters of a query, decoded; each is removed when it is asked for, so that what remains
@@ -26,8 +27,8 @@ impl Query {
         found.into_iter().map(|(_, value)| value).collect()
     }
 
-    pub fn keys(&mut self, max_key_bytes: usize) -> Result<Vec<String>, Response> {
-        self.all("k").into_iter().map(|key| checked_key(key, max_key_bytes)).collect()
+    pub fn keys(&mut self, max_bytes: usize) -> Result<Vec<String>, Response> {
+        self.all("k").into_iter().map(|key| checked_key(key, max_bytes)).collect()
     }
 
     pub fn text(&mut self, name: &str) -> Result<Option<String>, Response> {
@@ -120,13 +121,15 @@ fn pairs(text: &str) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), Response
     })
 }
 
-pub fn checked_key(key: String, max_key_bytes: usize) -> Result<String, Response> {
-    if key.len() <= max_key_bytes {
+/// Refuses a key that is too long: for a write one longer than the setting, otherwise one that no
+/// node can have.
+pub fn checked_key(key: String, max_bytes: usize) -> Result<String, Response> {
+    if key.len() <= max_bytes {
         return Ok(key);
     }
     let length = key.len();
-    let reason =
-        format!("the key has {length} bytes; the limit is {max_key_bytes} (MAX_KEY_BYTES)");
+    let whose = if max_bytes < MAX_KEY_BYTES { " (MAX_KEY_BYTES)" } else { "" };
+    let reason = format!("the key has {length} bytes; the limit is {max_bytes}{whose}");
     Err(Response::problem(400, reason))
 }
 

@@ -7,9 +7,14 @@ use crate::core::api::operation::{MAX_TTL_MS, MAX_WAIT_MS, Operation, Replicas};
 use crate::core::api::parameters::{Query, checked_key, decode, text};
 use crate::core::api::preconditions::Preconditions;
 use crate::core::api::response::{JSON, OCTET_STREAM, PLAIN_TEXT, Response};
+use crate::core::message::MAX_KEY_BYTES;
 
-/// The longest target: it has room for many long keys.
-pub const MAX_TARGET_BYTES: usize = 64 * 1024;
+/// The longest target: it has room for the longest key, percent-encoded, and for other parameters.
+const MAX_TARGET_BYTES: usize = 4 * MAX_KEY_BYTES;
+
+/// The longest target that names several keys. A key may occur again and again, so this bounds how
+/// many values a response has.
+const MAX_KEYS_TARGET_BYTES: usize = 64 * 1024;
 
 /// The media type of a form, as `curl -d` sends it.
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -25,11 +30,13 @@ pub struct Head<'a> {
 }
 
 /// Parses the head of a request into an operation, or into the response that refuses it.
+///
+/// Keys to be written have at most `max_key_bytes`. Others may be longer: peers with another setting
+/// may have written them, and every key that is present can be read and deleted.
 pub fn parse(head: &Head<'_>, max_key_bytes: usize) -> Result<Operation, Response> {
     let target = head.target;
     if target.len() > MAX_TARGET_BYTES {
-        let reason = format!("the URL is longer than {MAX_TARGET_BYTES} bytes: ask for fewer keys");
-        return Err(Response::problem(414, reason));
+        return Err(too_long(MAX_TARGET_BYTES));
     }
     // The absolute form, which is meant for proxies, must be accepted too (RFC 9112, section 3.2.2).
     let target = match target.strip_prefix("http://") {
@@ -41,13 +48,13 @@ pub fn parse(head: &Head<'_>, max_key_bytes: usize) -> Result<Operation, Respons
     let mut query = Query::parse(query)?;
     match path {
         "/map" | "/map/" => match method {
-            Method::Read => get_operation(head, query, max_key_bytes),
+            Method::Read => get_operation(head, query),
             Method::Put => put_operation(head, query, max_key_bytes),
             Method::Post => form_operation(head, query),
-            Method::Delete => delete_operation(head, query, max_key_bytes),
+            Method::Delete => delete_operation(head, query),
             Method::Other => Err(not_allowed(head.method, "GET, HEAD, PUT, POST, DELETE")),
         },
-        "/keys" if method == Method::Read => list_operation(head, query, max_key_bytes),
+        "/keys" if method == Method::Read => list_operation(head, query),
         // As in k8s-gossipcar, parameters are ignored.
         "/stats" if method == Method::Read => {
             Ok(Operation::Stats { json: json_or(head, PLAIN_TEXT, true)? })
@@ -106,13 +113,25 @@ fn not_allowed(method: &str, allow: &'static str) -> Response {
     Response { allow: Some(allow), ..problem }
 }
 
-fn get_operation(
-    head: &Head<'_>,
-    mut query: Query,
-    max_key_bytes: usize,
-) -> Result<Operation, Response> {
+fn too_long(max_bytes: usize) -> Response {
+    Response::problem(
+        414,
+        format_args!("the URL is longer than {max_bytes} bytes: name fewer keys"),
+    )
+}
+
+/// The keys to read or delete.
+fn known_keys(head: &Head<'_>, query: &mut Query) -> Result<Vec<String>, Response> {
+    let keys = query.keys(MAX_KEY_BYTES)?;
+    if keys.len() > 1 && head.target.len() > MAX_KEYS_TARGET_BYTES {
+        return Err(too_long(MAX_KEYS_TARGET_BYTES));
+    }
+    Ok(keys)
+}
+
+fn get_operation(head: &Head<'_>, mut query: Query) -> Result<Operation, Response> {
     // As in k8s-gossipcar, unknown parameters are ignored.
-    let keys = query.keys(max_key_bytes)?;
+    let keys = known_keys(head, &mut query)?;
     if keys.is_empty() {
         return Err(Response::problem(422, "no key: GET /map?k=KEY, or several: ?k=A&k=B"));
     }
@@ -186,12 +205,8 @@ fn form_operation(head: &Head<'_>, mut query: Query) -> Result<Operation, Respon
     }
 }
 
-fn delete_operation(
-    head: &Head<'_>,
-    mut query: Query,
-    max_key_bytes: usize,
-) -> Result<Operation, Response> {
-    let keys = query.keys(max_key_bytes)?;
+fn delete_operation(head: &Head<'_>, mut query: Query) -> Result<Operation, Response> {
+    let keys = known_keys(head, &mut query)?;
     let replicas = query.replicas()?;
     query
         .finish("DELETE /map takes only the parameters k, replicas and wait: DELETE /map?k=KEY")?;
@@ -215,7 +230,8 @@ fn one_key_operation(
     mut query: Query,
     max_key_bytes: usize,
 ) -> Result<Operation, Response> {
-    let key = checked_key(text(decode(key, false)?)?, max_key_bytes)?;
+    let max_bytes = if method == Method::Put { max_key_bytes } else { MAX_KEY_BYTES };
+    let key = checked_key(text(decode(key, false)?)?, max_bytes)?;
     match method {
         Method::Read => {
             let wait_ms = query.duration_ms("wait", 0..=MAX_WAIT_MS)?;
@@ -250,13 +266,9 @@ fn one_key_operation(
     }
 }
 
-fn list_operation(
-    head: &Head<'_>,
-    mut query: Query,
-    max_key_bytes: usize,
-) -> Result<Operation, Response> {
-    let prefix = checked_key(query.text("prefix")?.unwrap_or_default(), max_key_bytes)?;
-    let after = query.text("after")?.map(|key| checked_key(key, max_key_bytes)).transpose()?;
+fn list_operation(head: &Head<'_>, mut query: Query) -> Result<Operation, Response> {
+    let prefix = checked_key(query.text("prefix")?.unwrap_or_default(), MAX_KEY_BYTES)?;
+    let after = query.text("after")?.map(|key| checked_key(key, MAX_KEY_BYTES)).transpose()?;
     let limit = query.number("limit", MAX_PAGE_KEYS)?.unwrap_or(DEFAULT_PAGE_KEYS);
     let wait_ms = query.duration_ms("wait", 0..=MAX_WAIT_MS)?;
     query.finish("GET /keys takes only the parameters prefix, after, limit and wait")?;

@@ -53,6 +53,30 @@ fn nothing_beats_the_last_possible_version() {
     assert_eq!(store.delete("k", WALL_MS), None);
     assert_eq!(everything(&store), before);
     assert!(matches!(store.put("other", bytes("v"), None, WALL_MS), Put::Created(_)));
+    // Together with others: all of them or none.
+    let before = everything(&store);
+    let form = ["new", "k", "other"].map(|key| (key.to_owned(), bytes("later")));
+    assert_eq!(store.put_all(form.into(), None, WALL_MS), Err(Put::EndOfTime));
+    let keys = ["other", "k"].map(str::to_owned);
+    assert_eq!(store.delete_all(&keys, WALL_MS), Err(Put::EndOfTime));
+    assert_eq!(everything(&store), before);
+    assert_eq!(store.delete_all(&["absent".to_owned(), "other".to_owned()], WALL_MS), Ok(1));
+    assert_eq!(store.delete_all(&["absent".to_owned(), "other".to_owned()], WALL_MS), Ok(0));
+}
+
+#[test]
+fn several_keys_need_as_many_versions_before_the_end_of_time() {
+    let mut store = store_with_quota(1 << 20);
+    let form = || ["a", "b"].map(|key| (key.to_owned(), bytes("v"))).to_vec();
+    // All but the last version of the last millisecond are used up.
+    for _ in 0..u16::MAX {
+        let _ = store.put("k", bytes("v"), None, END_OF_TIME_MS);
+    }
+    let before = everything(&store);
+    assert_eq!(store.put_all(form(), None, END_OF_TIME_MS), Err(Put::EndOfTime));
+    assert_eq!(everything(&store), before);
+    assert_eq!(store.put_all(form()[..1].to_vec(), None, END_OF_TIME_MS), Ok(()));
+    assert_eq!(store.delete_all(&["k".to_owned()], END_OF_TIME_MS), Err(Put::EndOfTime));
 }
 
 #[test]

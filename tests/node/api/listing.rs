@@ -1,7 +1,7 @@
 //! Lists of keys.
 
 use super::etag;
-use crate::support::{Node, assert_refused};
+use crate::support::{KIB, Node, assert_refused};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -29,7 +29,10 @@ fn keys_are_listed_in_order_page_by_page() {
     for query in ["limit=0", "limit=10001", "limit=x", "x=1", "limit=1&limit=1", "k=a"] {
         assert_refused(&client.get(&format!("/keys?{query}")), 422);
     }
-    assert_refused(&client.get(&format!("/keys?prefix={}", "x".repeat(2000))), 400);
+    let longer_than_any_key = "x".repeat(64 * KIB + 1);
+    for name in ["prefix", "after"] {
+        assert_refused(&client.get(&format!("/keys?{name}={longer_than_any_key}")), 400);
+    }
     assert_eq!(client.request("GET", "/keys", &[("If-None-Match", &etag(&all))], &[]).status, 304);
 }
 

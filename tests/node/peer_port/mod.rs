@@ -68,12 +68,27 @@ fn assert_counted(node: &Node, name: &str, count: u64) {
     }
 }
 
+/// A version that is written now.
+pub fn version() -> String {
+    format!("{:012x}0000-00000007", clock_ms())
+}
+
+fn one_key_exchange(key: &str, value: &str) -> String {
+    exchange_of(&version(), key, value)
+}
+
 /// Everything that a peer with one entry sends: the entry in its first turn, and an empty second
 /// turn, whatever the node asks for.
-fn one_key_exchange(key: &str, value: &str) -> String {
-    let version = format!("{:012x}0000-00000007", clock_ms());
+fn exchange_of(version: &str, key: &str, value: &str) -> String {
     let record = format!("put {version} {} {}\n{key}{value}\n", key.len(), value.len());
     format!("{}{record}\n\n", hello("default", "00000007"))
+}
+
+/// Replicates a key to the node.
+#[track_caller]
+pub fn replicate(node: &Node, version: &str, key: &str, value: &str) {
+    let reply = send_and_read(node, exchange_of(version, key, value));
+    assert!(reply.contains("done "), "{reply:?}");
 }
 
 /// Asserts that gossip and HTTP work: a peer brings a key, which can then be read.
