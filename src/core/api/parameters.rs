@@ -97,6 +97,13 @@ impl Query {
 pub fn form(body: &[u8], max_key_bytes: usize) -> Result<Pairs, Response> {
     let not_utf8 = |_| Response::problem(400, "the form is not UTF-8: encode its bytes as %XX");
     let body = std::str::from_utf8(body).map_err(not_utf8)?;
+    // Most likely a value for a single key, sent by `curl -d VALUE`, and not the key that it would be.
+    if body.split('&').any(|field| !field.is_empty() && !field.contains('=')) {
+        return Err(Response::problem(
+            422,
+            "a field of the form has no =: POST KEY=VALUE&KEY=VALUE to /map, or PUT one value to /map/KEY",
+        ));
+    }
     let mut form = Pairs::new();
     for pair in pairs(body) {
         let (key, value) = pair?;

@@ -45,7 +45,8 @@ pub fn parse(head: &Head<'_>, max_key_bytes: usize) -> Result<Operation, Respons
     };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let method = Method::parse(head.method);
-    let mut query = Query::parse(query)?;
+    // As in k8s-gossipcar, parameters of this path are ignored, even malformed ones.
+    let mut query = Query::parse(if path == "/stats" { "" } else { query })?;
     match path {
         "/map" | "/map/" => match method {
             Method::Read => get_operation(head, query),
@@ -55,7 +56,6 @@ pub fn parse(head: &Head<'_>, max_key_bytes: usize) -> Result<Operation, Respons
             Method::Other => Err(not_allowed(head.method, "GET, HEAD, PUT, POST, DELETE")),
         },
         "/keys" if method == Method::Read => list_operation(head, query),
-        // As in k8s-gossipcar, parameters are ignored.
         "/stats" if method == Method::Read => {
             Ok(Operation::Stats { json: json_or(head, PLAIN_TEXT, true)? })
         }

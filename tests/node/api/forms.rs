@@ -10,7 +10,7 @@ fn a_form_is_written_completely_or_not_at_all() {
     let post = |client: &mut Client, target: &str, body: &[u8]| {
         client.request("POST", target, &form, body)
     };
-    let posted = post(&mut client, "/map", b"a=1&b=2+2&c=%00%ff&d&=empty");
+    let posted = post(&mut client, "/map", b"a=1&b=2+2&c=%00%ff&d=&&=empty");
     assert_eq!((posted.status, posted.header("Content-Length")), (204, Some("0")));
     assert_eq!(client.get("/map?k=a&k=b&k=c&k=d&k=").body, b"a=1\nb=2 2\nc=\0\xff\nd=\n=empty\n");
     let digest = node.stats()["digest"].clone();
@@ -23,9 +23,15 @@ fn a_form_is_written_completely_or_not_at_all() {
         ("x=1&y=2&x=3", 422),
         ("", 422),
         ("&&", 422),
+        // What `curl -d hello` sends.
+        ("hello", 422),
+        ("x=1&y&z=2", 422),
+        ("%3D", 422),
     ] {
         assert_refused(&post(&mut client, "/map", body.as_bytes()), status);
     }
+    let not_a_form = post(&mut client, "/map", b"hello").text();
+    assert!(not_a_form.contains("PUT one value to /map/KEY"), "{not_a_form}");
     assert_refused(&post(&mut client, "/map?k=a", b"x=1"), 422);
     assert_refused(&client.request("POST", "/map", &[("Content-Type", "text/plain")], b"x=1"), 415);
     assert_eq!(node.stats()["digest"], digest, "nothing has changed");

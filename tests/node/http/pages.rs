@@ -41,6 +41,30 @@ fn stats_begins_with_the_names_of_k8s_gossipcar_and_counts_correctly() {
 }
 
 #[test]
+fn stats_ignores_all_parameters_and_the_other_pages_take_none() {
+    let node = Node::alone(&[]);
+    let mut client = node.client();
+    for query in ["?", "?x=1", "?x", "?x=1&x=2&k=a", "?wait=1s", "?%zz", "?x=%ff", "?&&"] {
+        let stats = client.get(&format!("/stats{query}"));
+        assert!(stats.status == 200 && stats.text().starts_with("upTimeSecs="), "{query}");
+        assert_eq!(client.request("HEAD", &format!("/stats{query}"), &[], &[]).status, 200);
+        let json = client.request(
+            "GET",
+            &format!("/stats{query}"),
+            &[("Accept", "application/json")],
+            &[],
+        );
+        assert_eq!(json.header("Content-Type"), Some("application/json"), "{query}");
+        assert_refused(&client.put(&format!("/stats{query}"), b"x"), 405);
+    }
+    for path in ["/peers", "/metrics", "/healthz", "/readyz"] {
+        assert_eq!(client.get(&format!("{path}?")).status, 200);
+        assert_refused(&client.get(&format!("{path}?x=1")), 422);
+        assert_refused(&client.get(&format!("{path}?%zz")), 400);
+    }
+}
+
+#[test]
 fn healthz_and_readyz_report_the_state_of_the_node() {
     let addresses = Cluster::addresses(2);
     let first = addresses.start(0, &[("READY_TIMEOUT", "1h"), ("SYNC_INTERVAL", "50ms")]);
