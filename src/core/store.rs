@@ -9,7 +9,7 @@ use crate::core::entry::{Entry, Record};
 use crate::core::expiry_queue::ExpiryQueue;
 use crate::core::peer_clocks::PeerClocks;
 use crate::core::recent_updates::RecentUpdates;
-use crate::core::version::{Clock, END_OF_TIME_MS, Version};
+use crate::core::version::{Clock, END_OF_TIME_MS, MAX_CLOCK_LEAD_MS, Version};
 use siphasher::sip::SipHasher13;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -295,6 +295,18 @@ impl Store {
     /// [`peer_clocks`](crate::core::peer_clocks).
     pub fn now_ms(&self, wall_ms: u64) -> u64 {
         self.peer_clocks.now_ms(wall_ms)
+    }
+
+    /// An exchange begins: returns when, by the wall clock, and lets no later write be older.
+    ///
+    /// The isolation rule takes what is older than the last exchange for known to the peer, and a
+    /// wall clock may be set back at any time. It counts up to [`MAX_CLOCK_LEAD_MS`] ahead of the
+    /// other clocks: one that is years ahead must not take the writes along, or they would beat
+    /// those of all others for years after it is corrected.
+    pub fn begin_exchange(&mut self, wall_ms: u64) -> u64 {
+        let began_ms = wall_ms.min(self.now_ms(wall_ms).saturating_add(MAX_CLOCK_LEAD_MS));
+        self.clock.advance_to(began_ms);
+        began_ms
     }
 
     /// Replaces a key's entry with what `decide` makes of the current one, of the clock and of the

@@ -21,7 +21,8 @@ pub fn initiate(
 ) -> Result<Outcome, Failure> {
     let summary = TcpStream::connect_timeout(&peer, CONNECT_TIMEOUT).map_err(Failure::Io).and_then(
         |stream| {
-            let exchange = Exchange::initiate(node.identity(), &node.store(), wall_ms(), subtree);
+            let identity = node.identity();
+            let exchange = Exchange::initiate(identity, &mut node.store(), wall_ms(), subtree);
             run_exchange(node, stream, exchange, Next::Speak)
         },
     );

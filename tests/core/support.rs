@@ -169,7 +169,7 @@ impl Outcome {
     }
 }
 
-pub fn call(initiator: Identity, store: &Store, wall_ms: u64) -> Exchange {
+pub fn call(initiator: Identity, store: &mut Store, wall_ms: u64) -> Exchange {
     Exchange::initiate(initiator, store, wall_ms, None)
 }
 

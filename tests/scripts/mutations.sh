@@ -118,6 +118,12 @@ mutation "a write takes its time from the wall clock alone" src/core/version.rs 
     'let time = current.map_or(own, |_| wall_ms << COUNTER_BITS);' --test core_tests store::
 mutation "a version from the far future advances the clock" src/core/version.rs \
     'seen.time.min(bound)' 'seen.time.max(bound.min(0))' --lib version::
+mutation "a clock that is set back makes writes older than the last exchange" src/core/version.rs \
+    'self.last = self.last.max(ms.min(END_OF_TIME_MS - 1) << COUNTER_BITS);' \
+    'let _ = ms;' --test core_tests isolation::
+mutation "an exchange under a mad clock takes later writes along" src/core/store.rs \
+    'wall_ms.min(self.now_ms(wall_ms).saturating_add(MAX_CLOCK_LEAD_MS))' 'wall_ms.max(MAX_CLOCK_LEAD_MS)' \
+    --test core_tests exchange::isolation
 mutation "the responder assumes that its records have arrived" src/core/exchange/mod.rs \
     'self.role == Role::Initiator || summary.sent == 0' \
     'self.role == Role::Initiator || summary.sent < u64::MAX' --test core_tests exchange::confirmation

@@ -66,7 +66,8 @@ pub struct Summary {
     pub peer: Option<u32>,
     /// How far the peer's clock is ahead of ours, in milliseconds, if it has said what it shows.
     pub clock_offset_ms: Option<i64>,
-    /// When the exchange began, by our wall clock. Later writes may not be part of it.
+    /// When the exchange began: see [`Store::begin_exchange`]. Later writes may not be part of it, and
+    /// none of them is older.
     pub began_ms: u64,
     /// See [`Isolation::complete_since_ms`]; valid once the exchange is complete.
     pub complete_since_ms: u64,
@@ -144,7 +145,12 @@ pub struct Exchange {
 impl Exchange {
     /// Opens an exchange, and delegates a part of a relay tree with it. [`Exchange::reply`] returns
     /// the first turn.
-    pub fn initiate(me: Identity, store: &Store, wall_ms: u64, subtree: Option<Subtree>) -> Self {
+    pub fn initiate(
+        me: Identity,
+        store: &mut Store,
+        wall_ms: u64,
+        subtree: Option<Subtree>,
+    ) -> Self {
         let mut exchange = Self::new(Role::Initiator, me);
         let Digest { xor: root, count } = store.root();
         let hello = Hello {
@@ -154,7 +160,7 @@ impl Exchange {
             count: count as u64,
             root,
         };
-        exchange.summary.began_ms = wall_ms;
+        exchange.summary.began_ms = store.begin_exchange(wall_ms);
         exchange.summary.writes = store.writes();
         exchange.salt = salt(&hello);
         exchange.say(Message::Hello(hello));
@@ -307,7 +313,7 @@ impl Exchange {
         if hello.node == store.node() {
             return Err(Refusal::OwnAddress);
         }
-        self.summary.began_ms = wall_ms;
+        self.summary.began_ms = store.begin_exchange(wall_ms);
         self.summary.writes = store.writes();
         self.summary.peer = Some(hello.node);
         let offset_ms = hello.clock_ms.wrapping_sub(wall_ms) as i64;

@@ -107,7 +107,7 @@ proptest! {
             }
         }
         let mut ours = store_that_learned(1, &learned);
-        let mut initiator = call(member(), &ours, WALL_MS);
+        let mut initiator = call(member(), &mut ours, WALL_MS);
         turn(&mut initiator, &mut ours);
         for message in messages {
             if receive_and_check(&mut initiator, &mut ours, message).is_none() {
@@ -152,7 +152,7 @@ proptest! {
         assert_consistent(&store);
 
         let mut store = store_that_learned(1, &ours);
-        let mut initiator = call(member(), &store, WALL_MS);
+        let mut initiator = call(member(), &mut store, WALL_MS);
         turn(&mut initiator, &mut store);
         let mut input = &said_by_responder[..];
         while let Ok(message) = Message::read(&mut input) {

@@ -48,7 +48,7 @@ fn a_second_hello_and_messages_of_the_wrong_role_are_refused() {
     let mut responder = Exchange::respond(member());
     assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
     assert_eq!(responder.receive(&mut ours, Message::Done(2), WALL_MS), Err(Refusal::Grammar));
-    let mut initiator = call(member(), &ours, WALL_MS);
+    let mut initiator = call(member(), &mut ours, WALL_MS);
     assert_eq!(initiator.receive(&mut ours, hello(2), WALL_MS), Err(Refusal::Grammar));
 }
 
@@ -56,7 +56,7 @@ fn a_second_hello_and_messages_of_the_wrong_role_are_refused() {
 fn a_subtree_is_delegated_with_the_hello() {
     let subtree = Subtree { tree: 1, size: 48 };
     let (mut ours, mut theirs) = (store(1), store(2));
-    let mut initiator = Exchange::initiate(member(), &ours, WALL_MS, Some(subtree));
+    let mut initiator = Exchange::initiate(member(), &mut ours, WALL_MS, Some(subtree));
     let mut responder = Exchange::respond(member());
     let said = turn(&mut initiator, &mut ours);
     let mut input = &said[..];
@@ -70,7 +70,7 @@ fn a_subtree_is_delegated_with_the_hello() {
 fn a_refusal_ends_the_exchange_in_either_role() {
     for refusal in Refusal::ALL {
         let mut ours = store(1);
-        let mut initiator = call(member(), &ours, WALL_MS);
+        let mut initiator = call(member(), &mut ours, WALL_MS);
         let refuse = Message::Refuse(refusal);
         assert_eq!(initiator.receive(&mut ours, refuse.clone(), WALL_MS), Err(refusal));
         let mut responder = Exchange::respond(member());
@@ -98,7 +98,7 @@ fn buckets_must_ascend_within_a_turn() {
         .chain(accepted.map(|questions| (questions, Ok(Next::Listen))))
     {
         let mut ours = store_with(1, &values("key", 20));
-        let mut initiator = call(member(), &ours, WALL_MS);
+        let mut initiator = call(member(), &mut ours, WALL_MS);
         let mut responder = Exchange::respond(member());
         assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
         for side in [&mut initiator, &mut responder] {
@@ -107,7 +107,7 @@ fn buckets_must_ascend_within_a_turn() {
             assert_eq!(side.receive(&mut ours, second, WALL_MS), verdict, "{questions:?}");
         }
         // The order starts over with each turn.
-        let mut initiator = call(member(), &ours, WALL_MS);
+        let mut initiator = call(member(), &mut ours, WALL_MS);
         for _ in 0..2 {
             assert_eq!(initiator.receive(&mut ours, row(0x20, 1), WALL_MS), Ok(Next::Listen));
             assert_eq!(initiator.receive(&mut ours, Message::End, WALL_MS), Ok(Next::Speak));

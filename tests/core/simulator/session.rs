@@ -110,12 +110,9 @@ impl Simulator {
         }
         let incarnation = self.nodes[responder].incarnation;
         let has_room = self.nodes[responder].answering < MAX_ANSWERS_AT_A_TIME;
-        let asking = Exchange::initiate(
-            self.identity(initiator),
-            &self.nodes[initiator].store,
-            self.wall_ms(initiator),
-            subtree,
-        );
+        let (identity, wall_ms) = (self.identity(initiator), self.wall_ms(initiator));
+        let store = &mut self.nodes[initiator].store;
+        let asking = Exchange::initiate(identity, store, wall_ms, subtree);
         let answering = has_room.then(|| Exchange::respond(self.identity(responder)));
         let session = self.sessions.get_mut(&id).expect("it was just there");
         session.party(Side::Initiator).exchange = Some(asking);
