@@ -25,8 +25,8 @@ pub enum Watched {
     Key(String),
     /// A change of any key that starts with this.
     Prefix(String),
-    /// That others have the first so many writes made here.
-    Replicas { replicas: Replicas, writes: u64 },
+    /// That others hold everything up to this revision.
+    Replicas { replicas: Replicas, revision: u64 },
 }
 
 /// A request that waits.
@@ -120,8 +120,8 @@ impl Watchers {
         self.end(&mut watching, true, |watcher| {
             let seen = std::mem::replace(&mut watcher.seen, changes.count());
             match (&watcher.watched, changes.since(seen)) {
-                (Watched::Replicas { replicas, writes }, _) => {
-                    self.node.members().confirmations(*writes) >= replicas.wanted
+                (Watched::Replicas { replicas, revision }, _) => {
+                    self.node.members().confirmations(*revision) >= replicas.wanted
                 }
                 (Watched::Key(key), Some(mut changed)) => changed.any(|other| other == key),
                 (Watched::Prefix(prefix), Some(mut changed)) => {
