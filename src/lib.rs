@@ -66,7 +66,9 @@ pub use crate::core::exchange::{
     Exchange, FULL_TURN_BYTES, Identity, MAX_LISTED_ENTRIES, MAX_TURNS, Next, Summary,
 };
 
-pub use crate::core::scheduler::{Action, Outcome, Scheduler};
+pub use crate::core::scheduler::{Action, Everyone, Outcome, Scheduler};
+
+pub use crate::core::members::Members;
 
 /// What an HTTP request means.
 pub mod api {

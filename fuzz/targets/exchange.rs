@@ -34,6 +34,7 @@ impl Scene {
             cluster: "default".into(),
             complete_since_ms: WALL_MS - 7_200_000,
             isolated_since_ms,
+            is_ready: !self.is_isolated,
         }
     }
 
@@ -151,8 +152,12 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// An exchange of two nodes that keep to the protocol, after which each has what the other had.
 fn honest(initiator: &mut Store, responder: &mut Store) {
-    let me =
-        || Identity { cluster: "default".into(), complete_since_ms: 0, isolated_since_ms: None };
+    let me = || Identity {
+        cluster: "default".into(),
+        complete_since_ms: 0,
+        isolated_since_ms: None,
+        is_ready: true,
+    };
     let mut asking = Exchange::initiate(me(), initiator, WALL_MS, None);
     let mut answering = Exchange::respond(me());
     loop {

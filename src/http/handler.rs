@@ -6,6 +6,7 @@ use crate::core::api::parameters;
 use crate::core::api::preconditions::Preconditions;
 use crate::core::api::response::{JSON, PLAIN_TEXT, Response};
 use crate::core::store::SHARDS;
+use crate::node::members;
 use crate::node::shared_store::LockedStore;
 use crate::node::state::{Node, wall_ms};
 use crate::node::stats;
@@ -75,7 +76,10 @@ pub fn handle(
             Ok(spread_and_await_replicas(node, store, response, replicas, incoming))
         }
         Operation::Stats { json } => Ok(text_or_json(stats::stats(node, json), json)),
-        Operation::Peers { json } => Ok(text_or_json(node.members().write(json), json)),
+        Operation::Peers { json } => {
+            let text = members::write(&node.members(), json, node.readiness.age_ms());
+            Ok(text_or_json(text, json))
+        }
         Operation::Metrics => {
             Ok(Response::ok(PROMETHEUS_TEXT, stats::prometheus(node).into_bytes()))
         }
@@ -124,17 +128,17 @@ fn spread_and_await_replicas(
     replicas: Option<Replicas>,
     incoming: &mut dyn Incoming,
 ) -> Response {
-    let writes = store.writes();
+    let revision = store.revision();
     drop(store);
     if response.status >= 400 {
         return response;
     }
     node.wrote();
     let Some(replicas) = replicas else { return response };
-    let watched = Watched::Replicas { replicas, writes };
+    let watched = Watched::Replicas { replicas, revision };
     let until = Instant::now() + Duration::from_millis(replicas.wait_ms);
     loop {
-        let (have, wanted) = (node.members().confirmations(writes), replicas.wanted);
+        let (have, wanted) = (node.members().confirmations(revision), replicas.wanted);
         if have >= wanted {
             return response;
         }

@@ -28,11 +28,21 @@ impl Readiness {
         self.started.elapsed()
     }
 
+    /// The same in milliseconds: the node's monotonic clock.
+    pub fn age_ms(&self) -> u64 {
+        self.age().as_millis() as u64
+    }
+
     /// The node is ready from now on.
     pub fn become_ready(&self, reason: &str) {
         if !self.is_ready.swap(true, Relaxed) {
             log::info!("ready after {} ms: {reason}", self.age().as_millis());
         }
+    }
+
+    /// Whether the node has become ready; it may be draining since.
+    pub fn is_ready(&self) -> bool {
+        self.is_ready.load(Relaxed) || self.age() >= self.timeout
     }
 
     /// The drain begins: the node is not ready any more.
@@ -50,8 +60,7 @@ impl Readiness {
         if self.is_draining() {
             return Some("draining: the last writes are being pushed to peers");
         }
-        let is_ready = self.is_ready.load(Relaxed) || self.age() >= self.timeout;
-        (!is_ready)
+        (!self.is_ready())
             .then_some("no exchange with a peer has completed yet (READY_TIMEOUT bounds the wait)")
     }
 }

@@ -3,9 +3,9 @@
 use crate::config::Config;
 use crate::core::exchange::{Identity, Summary};
 use crate::core::isolation::isolated_since;
+use crate::core::members::Members;
 use crate::core::store::{Limits, Store};
 use crate::node::event::Event;
-use crate::node::members::Members;
 use crate::node::metrics::{CLOCK_WARNING_MS, Counter, Metrics};
 use crate::node::readiness::Readiness;
 use crate::node::shared_store::{LockedStore, SharedStore};
@@ -39,7 +39,7 @@ pub struct Node {
     /// Writes among them, which wait for other nodes to hold them.
     pub blocked_writes: AtomicUsize,
     store: SharedStore,
-    members: Mutex<Members>,
+    members: Mutex<Members<SocketAddr>>,
     /// When its last complete exchange began, in Unix milliseconds; 0 if it never had one.
     last_exchange_ms: AtomicU64,
     /// See [`Identity::complete_since_ms`].
@@ -100,7 +100,7 @@ impl Node {
     }
 
     /// The other nodes, as far as they are known.
-    pub fn members(&self) -> MutexGuard<'_, Members> {
+    pub fn members(&self) -> MutexGuard<'_, Members<SocketAddr>> {
         lock(&self.members)
     }
 
@@ -135,12 +135,13 @@ impl Node {
             cluster: self.config.cluster.clone(),
             complete_since_ms: self.complete_since_ms.load(Relaxed),
             isolated_since_ms: isolated_since(last_exchange_ms, wall_ms(), tombstone_ttl_ms),
+            is_ready: self.readiness.is_ready(),
         }
     }
 
     /// An exchange has ended well; `peer` is the address that we contacted, if we opened it.
     pub fn record_exchange(&self, peer: Option<SocketAddr>, summary: &Summary) {
-        self.members().record_exchange(peer, summary);
+        self.members().record_exchange(peer, summary, self.readiness.age_ms());
         if self.blocked_writes.load(Relaxed) > 0 {
             self.wake_watch_thread();
         }
@@ -177,12 +178,33 @@ impl Node {
 
     /// Begins the drain: peers are to get everything.
     pub fn drain(&self) {
+        self.store().drain();
+        self.members().drain();
         self.readiness.drain();
         self.tell(Event::Wrote);
     }
 
-    /// Whether peers have everything, so that the process may end.
+    /// Whether this node has never had anything; if so, it refuses local writes from now on.
+    pub fn has_nothing_to_hand_over(&self) -> bool {
+        let mut store = self.store();
+        store.close_if_held(0);
+        store.to_hand_over() == 0
+    }
+
+    /// Refuses local writes if enough members that stay hold all of them; whether they do.
     pub fn is_drained(&self) -> bool {
-        self.store().is_closed()
+        let revision = self.store().to_hand_over();
+        if !self.members().have_taken_over(revision) {
+            return false;
+        }
+        let mut store = self.store();
+        store.close_if_held(revision);
+        store.is_closed() && store.to_hand_over() == revision
+    }
+
+    /// How many writes, made here or received from others, no peer is known to hold.
+    pub fn unconfirmed_writes(&self) -> u64 {
+        let revision = self.store().to_hand_over();
+        self.members().unconfirmed(revision)
     }
 }

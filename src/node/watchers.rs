@@ -25,8 +25,8 @@ pub enum Watched {
     Key(String),
     /// A change of any key that starts with this.
     Prefix(String),
-    /// The other nodes that hold the first `writes` local writes.
-    Replicas { replicas: Replicas, writes: u64 },
+    /// The other nodes that hold everything up to this revision.
+    Replicas { replicas: Replicas, revision: u64 },
 }
 
 /// A blocked request.
@@ -121,8 +121,8 @@ impl Watchers {
         self.end(&mut watching, true, |watcher| {
             let seen = std::mem::replace(&mut watcher.seen, changes.count());
             match (&watcher.watched, changes.since(seen)) {
-                (Watched::Replicas { replicas, writes }, _) => {
-                    self.node.members().confirmations(*writes) >= replicas.wanted
+                (Watched::Replicas { replicas, revision }, _) => {
+                    self.node.members().confirmations(*revision) >= replicas.wanted
                 }
                 (Watched::Key(key), Some(mut changed)) => changed.any(|other| other == key),
                 (Watched::Prefix(prefix), Some(mut changed)) => {

@@ -37,7 +37,7 @@ pub fn initiate(
     node.metrics.count(Counter::OutSyncs);
     node.record_exchange(Some(peer), &summary);
     Ok(match summary.peer {
-        Some(node) if summary.complete => Outcome::Complete { node, was_news: summary.sent > 0 },
+        Some(_) if summary.complete => Outcome::Complete { was_news: summary.sent > 0 },
         _ => Outcome::Incomplete,
     })
 }

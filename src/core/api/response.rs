@@ -52,7 +52,7 @@ impl Response {
     }
 
     pub(crate) fn draining() -> Self {
-        Self::problem(503, "draining: peers have everything, and writes are no longer accepted")
+        Self::problem(503, "draining: writes are no longer accepted")
     }
 
     pub(crate) fn precondition_failed() -> Self {

@@ -45,6 +45,8 @@ pub struct Identity {
     pub complete_since_ms: u64,
     /// Since when it has been isolated, if it has: see [`isolation`](crate::core::isolation).
     pub isolated_since_ms: Option<u64>,
+    /// Whether it has caught up with its cluster since it started.
+    pub is_ready: bool,
 }
 
 /// What to do after a message has been received.
@@ -75,11 +77,15 @@ pub struct Summary {
     pub subtree: Option<Subtree>,
     /// Whether it ended with nothing left out, so that each side has what the other had.
     pub complete: bool,
-    /// How many local writes there had been when it began: all of them are part of it.
-    pub writes: u64,
-    /// Whether the peer is known to have all those writes. The responder does not learn whether the
-    /// last records that it sent have arrived.
+    /// The initiator's [`Store::revision`] when it began: the exchange covers all of that.
+    pub revision: u64,
+    /// Whether the peer is known to hold all of that, and stays. Only an initiator knows: it has
+    /// chosen whom to contact, and its peer says so last.
     pub confirmed: bool,
+    /// Whether the peer has said that it is not ready yet.
+    pub peer_is_starting: bool,
+    /// Whether the peer has said that it drains.
+    pub peer_is_draining: bool,
     /// Records sent.
     pub sent: u64,
     /// Records received that were fresher than ours.
@@ -161,9 +167,10 @@ impl Exchange {
             root,
         };
         exchange.summary.began_ms = store.begin_exchange(wall_ms);
-        exchange.summary.writes = store.writes();
+        exchange.summary.revision = store.revision();
         exchange.salt = salt(&hello);
         exchange.say(Message::Hello(hello));
+        exchange.say_state(store);
         exchange.say_isolated();
         if let Some(subtree) = subtree {
             exchange.say(Message::Relay(subtree));
@@ -223,6 +230,8 @@ impl Exchange {
             Message::Refuse(refusal) => return Err(refusal),
             Message::Hello(hello) if !is_greeted => self.greet(store, &hello, wall_ms)?,
             _ if !is_greeted => return Err(Refusal::Grammar),
+            Message::Starting => self.summary.peer_is_starting = true,
+            Message::Draining => self.summary.peer_is_draining = true,
             Message::CompleteSince(ms) => self.isolation.peer_is_complete_since(ms),
             Message::Isolated(ms) => {
                 self.isolation.peer_is_isolated_since(ms);
@@ -290,6 +299,7 @@ impl Exchange {
         let last = self.role == Role::Responder && !self.asks;
         if last {
             self.end();
+            self.say_state(store);
             self.say(Message::Done(store.node()));
         } else {
             self.say(Message::End);
@@ -301,8 +311,8 @@ impl Exchange {
     fn end(&mut self) {
         let summary = &mut self.summary;
         summary.complete = !self.left_out;
-        let has_arrived = self.role == Role::Initiator || summary.sent == 0;
-        summary.confirmed = summary.complete && has_arrived;
+        let is_initiator = self.role == Role::Initiator;
+        summary.confirmed = summary.complete && is_initiator && !summary.peer_is_draining;
         summary.complete_since_ms = self.isolation.complete_since_ms(summary.began_ms);
     }
 
@@ -314,7 +324,6 @@ impl Exchange {
             return Err(Refusal::OwnAddress);
         }
         self.summary.began_ms = store.begin_exchange(wall_ms);
-        self.summary.writes = store.writes();
         self.summary.peer = Some(hello.node);
         let offset_ms = hello.clock_ms.wrapping_sub(wall_ms) as i64;
         self.summary.clock_offset_ms = Some(offset_ms);
@@ -396,6 +405,17 @@ impl Exchange {
         if !self.left_out {
             self.left_out = true;
             self.say(Message::Rest);
+        }
+    }
+
+    /// Says what is out of the ordinary about us. A responder says it last, in the same step in
+    /// which it stops taking records: what it took before it drained, it hands over.
+    fn say_state(&mut self, store: &Store) {
+        if !self.me.is_ready {
+            self.say(Message::Starting);
+        }
+        if store.is_draining() {
+            self.say(Message::Draining);
         }
     }
 

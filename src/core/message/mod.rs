@@ -56,6 +56,10 @@ pub const MAX_VALUE_BYTES: usize = 16 * 1024 * 1024;
 pub enum Message {
     /// `hello 1 CLUSTER NODE CLOCK COUNT ROOT`: opens the initiator's first turn.
     Hello(Hello),
+    /// `starting`: the sender is not ready, so it may lack most of what its cluster has.
+    Starting,
+    /// `leaving`: the sender drains, so nobody should count on what it takes.
+    Draining,
     /// `since MS`: the sender has had everything that its cluster had since then. Both sides say so
     /// if one of them is isolated.
     CompleteSince(u64),

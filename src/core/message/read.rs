@@ -60,6 +60,8 @@ impl Message {
         let message = match verb {
             "" => Self::End,
             "hello" => Self::Hello(words.hello()?),
+            "starting" => Self::Starting,
+            "leaving" => Self::Draining,
             "since" => Self::CompleteSince(words.ms().ok_or(ReadError::Grammar("since MS"))?),
             "cut" => Self::Isolated(words.ms().ok_or(ReadError::Grammar("cut MS"))?),
             "tell" => Self::Relay(words.subtree().ok_or(ReadError::Grammar("tell TREE SIZE"))?),
@@ -84,7 +86,7 @@ impl Message {
             "refuse" => Self::Refuse(words.refusal().ok_or(ReadError::Grammar("refuse REASON"))?),
             _ => {
                 return Err(ReadError::Grammar(
-                    "hello, since, cut, tell, hot, row, list, want, gone, put, del, rest, done or refuse",
+                    "hello, starting, leaving, since, cut, tell, hot, row, list, want, gone, put, del, rest, done or refuse",
                 ));
             }
         };

@@ -17,6 +17,8 @@ impl Message {
                     hello.cluster, hello.node, hello.clock_ms, hello.count, hello.root
                 ),
             ),
+            Self::Starting => emit(out, format_args!("starting\n")),
+            Self::Draining => emit(out, format_args!("leaving\n")),
             Self::CompleteSince(ms) => emit(out, format_args!("since {ms:012x}\n")),
             Self::Isolated(ms) => emit(out, format_args!("cut {ms:012x}\n")),
             Self::Relay(subtree) => {

@@ -10,6 +10,8 @@ use gossip_sidecar::{
 fn every_message_before_the_hello_is_refused() {
     let item = Item { hash: 1, version: Version::new(1, 0, 1) };
     for early in [
+        Message::Starting,
+        Message::Draining,
         Message::Isolated(0),
         Message::Relay(Subtree { tree: 0, size: 1 }),
         Message::RecentUpdates(vec![item]),

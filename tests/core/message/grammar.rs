@@ -22,8 +22,10 @@ fn the_text_of_each_message_is_pinned() {
     children[15] = Some(u32::MAX);
     let leaf = 0x00a1_c0ff_ee01_2345;
     let bucket = Prefix::of(leaf, 3);
-    let pins: [(Message, &[u8]); 27] = [
+    let pins: [(Message, &[u8]); 29] = [
         (Message::Hello(hello), b"hello 1 default 1a2b3c4d 019abcdef012 3 00d5a6a1b2c3d4e5\n"),
+        (Message::Starting, b"starting\n"),
+        (Message::Draining, b"leaving\n"),
         (Message::Isolated(0), b"cut 000000000000\n"),
         (Message::CompleteSince(0x019a_bcde_f012), b"since 019abcdef012\n"),
         (Message::Isolated(0x019a_bcde_f012), b"cut 019abcdef012\n"),
@@ -131,6 +133,9 @@ fn each_number_has_one_form() {
         "hello 1 c 1a2b3c4d 019abcdef012 3 0d5a6a1b2c3d4e5\n",
         "hello 1 c 1a2b3c4d 019abcdef012 3 000d5a6a1b2c3d4e5\n",
         "hello 1 c 1a2b3c4d 019abcdef012 3\n",
+        "starting 1\n",
+        "leaving \n",
+        "Leaving\n",
         "cut 19abcdef012\n",
         "cut\n",
         "tell 2 1\n",

@@ -50,6 +50,8 @@ fn any_message() -> impl Strategy<Value = Message> {
     let children = prop::array::uniform16(prop::option::of(any::<u32>()));
     prop_oneof![
         any_hello().prop_map(Message::Hello),
+        Just(Message::Starting),
+        Just(Message::Draining),
         (0..END_OF_TIME_MS).prop_map(Message::Isolated),
         (0..END_OF_TIME_MS).prop_map(Message::CompleteSince),
         (0..RELAY_TREES as u8, any::<u32>())

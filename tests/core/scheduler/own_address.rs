@@ -1,7 +1,7 @@
 //! The node's own address among those that DNS lists.
 
 use super::{HOUR_MS, KNEW_IT, LEARNED_IT, calls_at, calls_until, peers, scheduler, sorted};
-use gossip_sidecar::{Action, Outcome};
+use gossip_sidecar::{Action, Everyone, Outcome};
 
 #[test]
 fn the_advertise_address_is_never_called() {
@@ -36,13 +36,13 @@ fn without_an_advertise_address_a_write_spreads_by_rumor_mongering_alone() {
 fn an_address_that_turns_out_to_be_the_own_one_is_left_out_and_orders_the_trees() {
     let mut scheduler = scheduler(HOUR_MS, 1);
     scheduler.set_peers((1..=8).collect(), 0);
-    scheduler.await_replicas(true, 0);
+    scheduler.contact(Everyone::Responsive, 0);
     // Everyone is called, and so the node itself.
     let calls = calls_at(&mut scheduler, 0, |call| match call.peer {
         5 => Outcome::OwnAddress,
         _ => KNEW_IT,
     });
-    scheduler.await_replicas(false, 0);
+    scheduler.contact(Everyone::No, 0);
     assert!(peers(&calls).contains(&5));
     assert!(scheduler.knows_own_address());
     assert_eq!(scheduler.peers(), [1, 2, 3, 4, 6, 7, 8]);

@@ -201,6 +201,7 @@ impl Simulator {
             cluster: "simulated".into(),
             complete_since_ms: it.complete_since_ms,
             isolated_since_ms,
+            is_ready: true,
         }
     }
 

@@ -236,8 +236,8 @@ impl Simulator {
                     self.close(id, side);
                     self.record_exchange(node, &summary);
                     let ended = match summary.peer {
-                        Some(node) if summary.complete => {
-                            Outcome::Complete { node, was_news: summary.sent > 0 }
+                        Some(_) if summary.complete => {
+                            Outcome::Complete { was_news: summary.sent > 0 }
                         }
                         _ => Outcome::Incomplete,
                     };
