@@ -4,7 +4,9 @@ use crate::support::{Cluster, Node, assert_refused};
 
 #[test]
 fn stats_begins_with_the_names_of_k8s_gossipcar_and_counts_correctly() {
-    let node = Node::alone(&[("MY_POD_NAME", "pod-7"), ("CLUSTER", "shop")]);
+    // Ready from the start, so that its `/readyz` counts as a good request.
+    let settings = [("MY_POD_NAME", "pod-7"), ("CLUSTER", "shop"), ("READY_TIMEOUT", "0s")];
+    let node = Node::alone(&settings);
     let mut client = node.client();
     let before = node.stats();
     for _ in 0..5 {
