@@ -83,7 +83,7 @@ fn start(config: Config) -> Result<Arc<Node>, CannotServe> {
 fn wait_for_reason_to_exit(node: &Node, signals: &Signals) -> String {
     loop {
         if let Some(signal) = signals.wait(COUNT_ABANDONED_EVERY) {
-            return signal.to_owned();
+            return signal.name.to_owned();
         }
         let abandoned = node.leaked_connections.load(Relaxed);
         // Without a peer the process would come back with an empty map.
@@ -117,7 +117,7 @@ fn drain(node: &Node, signals: &Signals) {
             // Clients that go on writing would keep the drain from ever ending.
             node.store().close();
         }
-        if signals.wait(left.min(LOOK_EVERY)).is_some() {
+        if signals.wait(left.min(LOOK_EVERY)).is_some_and(|signal| signal.is_second) {
             return log::warn!("exiting at once after a second signal: {}", loss(node));
         }
     }

@@ -4,6 +4,7 @@ use super::{BULK_LIMIT, CONVERGENCE_LIMIT, fill};
 use crate::support::{Client, Cluster, Node, eventually, free_port, request_bytes, same};
 use std::io::Write;
 use std::net::Ipv4Addr;
+use std::process::Command;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -251,11 +252,42 @@ fn a_draining_node_is_unready_and_serves_until_a_second_signal_ends_it() {
         node.write("key", "value");
         node.signal(first);
         eventually(CONVERGENCE_LIMIT, "unready", || same(node.is_ready(), false));
+        let draining_since = Instant::now();
         assert!(node.request("GET", "/readyz", &[]).text().starts_with("draining"));
         assert_eq!(node.request("GET", "/healthz", &[]).status, 200);
         node.write("key", "written while draining");
         assert_eq!(node.read("key"), "written while draining");
+        if first == second {
+            // It counts after a second.
+            std::thread::sleep(Duration::from_secs(1).saturating_sub(draining_since.elapsed()));
+        }
         node.signal(second);
+        assert_eq!(node.wait_for_end(CONVERGENCE_LIMIT).code(), Some(0));
+        assert!(node.log().contains("second signal"), "{}", node.log());
+    }
+}
+
+#[test]
+fn the_same_signal_twice_within_a_second_is_one() {
+    for signal in ["TERM", "INT"] {
+        let mut node = Cluster::addresses(3).start(0, &[("DRAIN_TIMEOUT", "1h")]);
+        node.write("key", "value");
+        let asked = Instant::now();
+        // As `timeout 1 gossip-sidecar` does, which sends one to the process and one to its group.
+        let kill =
+            format!("kill -{signal} {0}; kill -{signal} {0}; kill -{signal} {0}", node.pid());
+        let status = Command::new("sh").args(["-c", &kill]).status();
+        assert!(status.expect("there is a shell").success());
+        eventually(CONVERGENCE_LIMIT, "it is draining", || same(node.is_ready(), false));
+        let draining_since = Instant::now();
+        std::thread::sleep(Duration::from_millis(500));
+        if asked.elapsed() < Duration::from_secs(1) {
+            node.signal(signal);
+        }
+        node.write("key", "written while draining");
+        assert!(!node.log().contains("second signal"), "{}", node.log());
+        std::thread::sleep(Duration::from_secs(1).saturating_sub(draining_since.elapsed()));
+        node.signal(signal);
         assert_eq!(node.wait_for_end(CONVERGENCE_LIMIT).code(), Some(0));
         assert!(node.log().contains("second signal"), "{}", node.log());
     }
