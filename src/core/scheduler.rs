@@ -482,9 +482,14 @@ impl<P: Copy + Ord> Scheduler<P> {
 
     /// Says whether everyone is contacted from now on, again and again.
     pub fn contact(&mut self, everyone: Everyone, now_ms: u64) {
-        if everyone != Everyone::No && everyone != self.everyone {
-            self.round_at_ms = now_ms;
+        if everyone == self.everyone {
+            return;
         }
         self.everyone = everyone;
+        if everyone == Everyone::No {
+            self.tries_left = 0;
+        } else {
+            self.round_at_ms = now_ms;
+        }
     }
 }

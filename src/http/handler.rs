@@ -37,8 +37,14 @@ pub fn handle(
             // Only a request for one key can wait.
             let wait = wait_ms.map(|wait_ms| (Watched::Key(keys.concat()), wait_ms));
             respond_when_changed(incoming, wait, preconditions, &|| {
+                // Before the look: what arrives between the two makes it ready.
+                let may_lack_keys = node.may_lack_keys();
                 let mut store = node.store();
                 let seen = wait_ms.map_or(0, |_| store.changes_mut().watch());
+                let lacks_key = || keys.iter().any(|key| store.find(key, wall_ms()).is_none());
+                if may_lack_keys && lacks_key() {
+                    return (Response::starting(), seen);
+                }
                 (map::get(&store, keys, representation, preconditions, wall_ms()), seen)
             })
         }

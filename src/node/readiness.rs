@@ -10,6 +10,8 @@ pub struct Readiness {
     timeout: Duration,
     is_ready: AtomicBool,
     is_draining: AtomicBool,
+    /// Whether the first look-up of the peers has ended, well or not.
+    has_looked_up: AtomicBool,
 }
 
 impl Readiness {
@@ -20,6 +22,7 @@ impl Readiness {
             timeout,
             is_ready: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
+            has_looked_up: AtomicBool::new(false),
         }
     }
 
@@ -45,6 +48,16 @@ impl Readiness {
         self.is_ready.load(Relaxed) || self.age() >= self.timeout
     }
 
+    /// A look-up of the peers has ended, and its result has been taken.
+    pub fn looked_up(&self) {
+        self.has_looked_up.store(true, Relaxed);
+    }
+
+    /// Whether a look-up of the peers has ended.
+    pub fn has_looked_up(&self) -> bool {
+        self.has_looked_up.load(Relaxed)
+    }
+
     /// The drain begins: the node is not ready any more.
     pub fn drain(&self) {
         self.is_draining.store(true, Relaxed);
@@ -60,7 +73,8 @@ impl Readiness {
         if self.is_draining() {
             return Some("draining: the last writes are being pushed to peers");
         }
-        (!self.is_ready())
-            .then_some("no exchange with a peer has completed yet (READY_TIMEOUT bounds the wait)")
+        (!self.is_ready()).then_some(
+            "no exchange with a ready peer has completed yet (READY_TIMEOUT bounds the wait)",
+        )
     }
 }

@@ -156,8 +156,16 @@ impl Node {
         if summary.complete {
             self.last_exchange_ms.store(summary.began_ms.max(1), Relaxed);
             self.complete_since_ms.store(summary.complete_since_ms, Relaxed);
-            self.readiness.become_ready("an exchange with a peer is complete");
+            if peer.is_some() && !summary.peer_is_starting {
+                self.readiness.become_ready("an exchange with a ready peer is complete");
+            }
         }
+    }
+
+    /// Whether other nodes may have a key that this one lacks, since it has not caught up with them.
+    pub fn may_lack_keys(&self) -> bool {
+        let is_alone = || self.readiness.has_looked_up() && self.members().listed().is_empty();
+        !self.readiness.is_ready() && !is_alone()
     }
 
     fn warn_of_clock(&self, summary: &Summary) {

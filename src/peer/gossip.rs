@@ -25,7 +25,7 @@ pub fn gossip(node: &Node, events: &Receiver<Event>) {
             gossip.handle(event);
             next = events.try_recv().ok();
         }
-        node.members().set_addresses(gossip.scheduler.peers());
+        gossip.list_members();
         gossip.choose_whom_to_contact();
         // Many entries may be due at once: the lock is released after each batch.
         while node.store_after_others().purge_expired(wall_ms()) == MAX_PURGED_AT_ONCE {}
@@ -93,6 +93,8 @@ impl<'a> Gossip<'a> {
             }
             Event::Peers { addresses, found_own_address } => {
                 self.scheduler.set_peers(addresses, now_ms);
+                self.list_members();
+                self.node.readiness.looked_up();
                 let is_listed = found_own_address || self.scheduler.knows_own_address();
                 if is_listed && self.scheduler.peers().is_empty() {
                     self.node.readiness.become_ready("DNS lists no other pod");
@@ -101,11 +103,22 @@ impl<'a> Gossip<'a> {
         }
     }
 
-    /// Has everyone contacted while a client waits for replicas, or while the node drains.
+    fn list_members(&self) {
+        let mut members = self.node.members();
+        members.set_addresses(self.scheduler.peers());
+        if !self.node.readiness.is_ready() && members.are_all_starting() {
+            self.node.readiness.become_ready("all peers in DNS are starting too");
+        }
+    }
+
+    /// Has everyone contacted until the node has caught up, while a client waits for replicas, and
+    /// while the node drains.
     fn choose_whom_to_contact(&mut self) {
-        let everyone = if self.node.readiness.is_draining() {
+        let readiness = &self.node.readiness;
+        let replicas_awaited = self.node.blocked_writes.load(Relaxed) > 0;
+        let everyone = if readiness.is_draining() {
             Everyone::All
-        } else if self.node.blocked_writes.load(Relaxed) > 0 {
+        } else if replicas_awaited || !readiness.is_ready() {
             Everyone::Responsive
         } else {
             Everyone::No

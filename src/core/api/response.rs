@@ -55,6 +55,13 @@ impl Response {
         Self::problem(503, "draining: writes are no longer accepted")
     }
 
+    pub(crate) fn starting() -> Self {
+        Self::problem(
+            503,
+            "starting: this pod has not caught up with the others, which may have the key: wait for /readyz",
+        )
+    }
+
     pub(crate) fn precondition_failed() -> Self {
         Self::problem(
             412,
@@ -65,6 +72,7 @@ impl Response {
     /// Whether a blocking query has to go on waiting: a client that has a version waits for any other,
     /// and one that has none waits for a value.
     pub fn keeps_query_waiting(&self, preconditions: &Preconditions) -> bool {
-        self.status == 304 || (self.status == 404 && !preconditions.has_if_none_match())
+        let is_absent = matches!(self.status, 404 | 503);
+        self.status == 304 || (is_absent && !preconditions.has_if_none_match())
     }
 }

@@ -74,7 +74,7 @@ fn healthz_and_readyz_report_the_state_of_the_node() {
     assert_eq!(client.get("/healthz").text(), "ok\n");
     let unready = client.get("/readyz");
     assert_refused(&unready, 503);
-    assert!(unready.text().contains("no exchange with a peer"), "{unready:?}");
+    assert!(unready.text().contains("no exchange with a ready peer"), "{unready:?}");
     // It accepts reads and writes meanwhile.
     assert_eq!(client.put("/map?k=a", b"1").status, 201);
     let second = addresses.start(1, &[("SYNC_INTERVAL", "50ms")]);
