@@ -26,7 +26,7 @@ struct LastExchange {
     agreed: bool,
     /// The process is known to have the first so many of our writes.
     confirmed: u64,
-    /// How far its clock is ahead of ours, once it has said so in a hello.
+    /// How far its clock is ahead of ours, once it has said so at once when we contacted it.
     clock_offset_ms: Option<i64>,
 }
 
