@@ -63,7 +63,8 @@ pub use crate::core::message::{
 pub use crate::core::isolation::isolated_since;
 
 pub use crate::core::exchange::{
-    Exchange, FULL_TURN_BYTES, Identity, MAX_LISTED_ENTRIES, MAX_TURNS, Next, Summary,
+    Exchange, FULL_TURN_BYTES, Identity, MAX_CLOCK_AGE_MS, MAX_LISTED_ENTRIES, MAX_TURNS, Next,
+    Summary,
 };
 
 pub use crate::core::scheduler::{Action, Everyone, Outcome, Scheduler};

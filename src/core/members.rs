@@ -36,7 +36,7 @@ pub struct Process {
     pub at_ms: u64,
     /// Whether neither side had anything that the other lacked.
     pub agreed: bool,
-    /// How far its clock is ahead of ours, once it has said so in a hello.
+    /// How far its clock is ahead of ours, once it has said so in a prompt answer.
     pub clock_offset_ms: Option<i64>,
     /// The first so many of our changes are confirmed: see `Store::revision`.
     confirmed: u64,

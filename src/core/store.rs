@@ -295,9 +295,11 @@ impl Store {
         self.expiry_queue.next_in_ms(self.now_ms(wall_ms))
     }
 
-    /// Records how far another node's clock is ahead of ours.
-    pub fn record_peer_clock(&mut self, node: u32, ahead_ms: i64, wall_ms: u64) {
-        self.peer_clocks.record(node, ahead_ms, wall_ms);
+    /// Records how far the clock at a peer's address is ahead of ours: see
+    /// [`Summary::clock_offset_ms`](crate::core::exchange::Summary::clock_offset_ms). `address` is
+    /// any number that stands for it.
+    pub fn record_peer_clock(&mut self, address: u64, ahead_ms: i64, wall_ms: u64) {
+        self.peer_clocks.record(address, ahead_ms, wall_ms);
     }
 
     /// The time at which values expire and tombstones are purged: see

@@ -132,7 +132,7 @@ pub const COUNTERS: [(Counter, &str, &str, &str); 20] = [
         Counter::ClocksOff,
         "nClocksOff",
         "clocks_off_total",
-        "hellos whose sender's clock was off by a minute or more",
+        "exchanges opened with a peer whose clock was off by a minute or more",
     ),
     (
         Counter::HttpRestarts,

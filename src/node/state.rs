@@ -1,6 +1,7 @@
 //! The state that all threads share.
 
 use crate::config::Config;
+use crate::core::digest::key_hash;
 use crate::core::exchange::{Identity, Summary};
 use crate::core::isolation::isolated_since;
 use crate::core::members::Members;
@@ -142,6 +143,11 @@ impl Node {
     /// An exchange has ended well; `peer` is the address that we contacted, if we opened it.
     pub fn record_exchange(&self, peer: Option<SocketAddr>, summary: &Summary) {
         self.members().record_exchange(peer, summary, self.readiness.age_ms());
+        if let (Some(peer), Some(offset_ms)) = (peer, summary.clock_offset_ms) {
+            // One vote an address, however often the process there is replaced.
+            let address = key_hash(&peer.to_string());
+            self.store().record_peer_clock(address, offset_ms, wall_ms());
+        }
         if self.blocked_writes.load(Relaxed) > 0 {
             self.wake_watch_thread();
         }

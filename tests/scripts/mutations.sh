@@ -102,6 +102,8 @@ mutation "a value that expires gets a new version" src/core/store.rs \
 mutation "values expire by the local clock alone" src/core/peer_clocks.rs \
     'wall_ms.saturating_add_signed(self.ahead_ms)' \
     'wall_ms.saturating_add_signed(self.ahead_ms * 0)' --test core_tests simulation::hundred_nodes
+mutation "a clock that comes late is believed" src/core/exchange/mod.rs \
+    '(took_ms < MAX_CLOCK_AGE_MS).then' '(took_ms < u64::MAX).then' --test core_tests exchange::clocks
 mutation "another cluster is not refused" src/core/exchange/mod.rs \
     'if hello.cluster != self.me.cluster {' 'if hello.cluster.is_empty() {' --test core_tests exchange::refusals
 mutation "digests are truncated without the salt" src/core/digest.rs \

@@ -32,6 +32,10 @@ pub const MAX_LISTED_ENTRIES: usize = 8;
 /// A turn ends once it is this long. What is left waits for the next exchange.
 pub const FULL_TURN_BYTES: usize = 4 * 1024 * 1024;
 
+/// An initiator believes the responder's clock only if it hears it within this time of its hello.
+/// One that either process or the network has held up for longer says what the time was.
+pub const MAX_CLOCK_AGE_MS: u64 = 1_000;
+
 /// The most turns in an exchange: the trie is 16 deep, and the records and `done` follow.
 pub const MAX_TURNS: u32 = 24;
 
@@ -66,7 +70,8 @@ pub enum Next {
 pub struct Summary {
     /// The peer's node id, once it has said it.
     pub peer: Option<u32>,
-    /// How far the peer's clock is ahead of ours, in milliseconds, if it has said what it shows.
+    /// How far the responder's clock is ahead of ours, in milliseconds, if we have opened the exchange
+    /// and heard it within [`MAX_CLOCK_AGE_MS`].
     pub clock_offset_ms: Option<i64>,
     /// When the exchange began: see [`Store::begin_exchange`]. Later writes may not be part of it, and
     /// none of them is older.
@@ -145,6 +150,10 @@ pub struct Exchange {
     /// Whether either side has left something out for lack of room.
     left_out: bool,
     turns: u32,
+    /// The initiator's wall clock, as its hello says.
+    hello_clock_ms: u64,
+    /// Our wall clock when the peer's latest message came.
+    heard_at_ms: u64,
     summary: Summary,
 }
 
@@ -166,6 +175,7 @@ impl Exchange {
             count: count as u64,
             root,
         };
+        exchange.hello_clock_ms = hello.clock_ms;
         exchange.summary.began_ms = store.begin_exchange(wall_ms);
         exchange.summary.revision = store.revision();
         exchange.salt = salt(&hello);
@@ -207,6 +217,8 @@ impl Exchange {
             to_send: Vec::new(),
             left_out: false,
             turns: 0,
+            hello_clock_ms: 0,
+            heard_at_ms: 0,
             summary: Summary::default(),
         }
     }
@@ -225,6 +237,7 @@ impl Exchange {
         message: Message,
         wall_ms: u64,
     ) -> Result<Next, Refusal> {
+        self.heard_at_ms = wall_ms;
         let is_greeted = self.role == Role::Initiator || self.summary.peer.is_some();
         match message {
             Message::Refuse(refusal) => return Err(refusal),
@@ -257,12 +270,13 @@ impl Exchange {
             }
             Message::Rest => self.left_out = true,
             Message::End => return self.end_peer_turn(store),
-            Message::Done(node) if self.role == Role::Initiator => {
+            Message::Done { node, ahead_ms } if self.role == Role::Initiator => {
                 self.summary.peer = Some(node);
+                self.summary.clock_offset_ms = self.clock_offset_ms(ahead_ms);
                 self.end();
                 return Ok(Next::Over);
             }
-            Message::Hello(_) | Message::Done(_) => return Err(Refusal::Grammar),
+            Message::Hello(_) | Message::Done { .. } => return Err(Refusal::Grammar),
         }
         Ok(Next::Listen)
     }
@@ -300,7 +314,9 @@ impl Exchange {
         if last {
             self.end();
             self.say_state(store);
-            self.say(Message::Done(store.node()));
+            let clock_ms = self.heard_at_ms.min(END_OF_TIME_MS - 1);
+            let ahead_ms = clock_ms as i64 - self.hello_clock_ms as i64;
+            self.say(Message::Done { node: store.node(), ahead_ms });
         } else {
             self.say(Message::End);
         }
@@ -325,13 +341,18 @@ impl Exchange {
         }
         self.summary.began_ms = store.begin_exchange(wall_ms);
         self.summary.peer = Some(hello.node);
-        let offset_ms = hello.clock_ms.wrapping_sub(wall_ms) as i64;
-        self.summary.clock_offset_ms = Some(offset_ms);
-        store.record_peer_clock(hello.node, offset_ms, wall_ms);
+        self.hello_clock_ms = hello.clock_ms;
         self.salt = salt(hello);
         self.peer_root = Some(hello.root);
         self.say_isolated();
         Ok(())
+    }
+
+    /// How far the responder's clock is ahead of ours, if what it said is fresh: it was read about
+    /// half-way between our hello and now.
+    fn clock_offset_ms(&self, ahead_ms: i64) -> Option<i64> {
+        let took_ms = self.heard_at_ms.checked_sub(self.hello_clock_ms)?;
+        (took_ms < MAX_CLOCK_AGE_MS).then(|| ahead_ms - took_ms as i64 / 2)
     }
 
     fn send_wanted(&mut self, hashes: &[u64]) {

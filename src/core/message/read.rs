@@ -82,7 +82,7 @@ impl Message {
             "want" => Self::Want(words.hashes().ok_or(ReadError::Grammar("want HASH …"))?),
             "gone" => Self::Purged(words.hashes().ok_or(ReadError::Grammar("gone HASH …"))?),
             "rest" => Self::Rest,
-            "done" => Self::Done(words.node().ok_or(ReadError::Grammar("done NODE"))?),
+            "done" => words.done().ok_or(ReadError::Grammar("done NODE AHEAD"))?,
             "refuse" => Self::Refuse(words.refusal().ok_or(ReadError::Grammar("refuse REASON"))?),
             _ => {
                 return Err(ReadError::Grammar(
@@ -151,6 +151,22 @@ impl<'a> Words<'a> {
         let count = decimal(self.next()?)?;
         let root = parse_hex(self.next()?, 16)?;
         Some(Hello { cluster, node, clock_ms, count, root })
+    }
+
+    fn done(&mut self) -> Option<Message> {
+        Some(Message::Done { node: self.node()?, ahead_ms: self.ahead_ms()? })
+    }
+
+    /// The difference of two times before the end of time.
+    fn ahead_ms(&mut self) -> Option<i64> {
+        let word = self.next()?;
+        let (is_behind, digits) = match word.strip_prefix('-') {
+            Some(digits) => (true, digits),
+            None => (false, word),
+        };
+        let is_valid = |&ms: &u64| ms < END_OF_TIME_MS && !(is_behind && ms == 0);
+        let ms = decimal(digits).filter(is_valid)? as i64;
+        Some(if is_behind { -ms } else { ms })
     }
 
     fn node(&mut self) -> Option<u32> {

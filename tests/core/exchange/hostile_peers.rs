@@ -60,7 +60,8 @@ fn any_message() -> impl Strategy<Value = Message> {
         3 => record.prop_map(Message::Record),
         1 => Just(Message::Rest),
         4 => Just(Message::End),
-        1 => any::<u32>().prop_map(Message::Done),
+        1 => (any::<u32>(), any::<i32>())
+            .prop_map(|(node, ms)| Message::Done { node, ahead_ms: ms.into() }),
         1 => prop::sample::select(&Refusal::ALL[..]).prop_map(Message::Refuse),
     ]
 }

@@ -22,7 +22,7 @@ fn every_message_before_the_hello_is_refused() {
         Message::Record(value("k", Version::new(1, 0, 1), b"v")),
         Message::Rest,
         Message::End,
-        Message::Done(2),
+        Message::Done { node: 2, ahead_ms: 0 },
     ] {
         let mut ours = store(1);
         let mut responder = Exchange::respond(member());
@@ -49,7 +49,10 @@ fn a_second_hello_and_messages_of_the_wrong_role_are_refused() {
     assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Err(Refusal::Grammar));
     let mut responder = Exchange::respond(member());
     assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
-    assert_eq!(responder.receive(&mut ours, Message::Done(2), WALL_MS), Err(Refusal::Grammar));
+    assert_eq!(
+        responder.receive(&mut ours, Message::Done { node: 2, ahead_ms: 0 }, WALL_MS),
+        Err(Refusal::Grammar)
+    );
     let mut initiator = call(member(), &mut ours, WALL_MS);
     assert_eq!(initiator.receive(&mut ours, hello(2), WALL_MS), Err(Refusal::Grammar));
 }

@@ -66,7 +66,7 @@ fn the_text_of_each_message_is_pinned() {
         (Message::Record(tombstone("hello", version)), b"del 019abcdef0110001-1a2b3c4d 5\nhello\n"),
         (Message::Rest, b"rest\n"),
         (Message::End, b"\n"),
-        (Message::Done(0x5e6f_7a8b), b"done 5e6f7a8b\n"),
+        (Message::Done { node: 0x5e6f_7a8b, ahead_ms: -20_000 }, b"done 5e6f7a8b -20000\n"),
         (Message::Refuse(Refusal::Cluster), b"refuse cluster\n"),
         (Message::Refuse(Refusal::OwnAddress), b"refuse self\n"),
         (Message::Refuse(Refusal::Busy), b"refuse busy\n"),
@@ -91,7 +91,7 @@ fn each_message_has_one_form() {
         "gone 00000000000000aa\n",
         "put 019abcdef0110001-1a2b3c4d 1 1\nkv\n",
         "del 019abcdef0110001-1a2b3c4d 1\nk\n",
-        "done 1a2b3c4d\n",
+        "done 1a2b3c4d 7\n",
         "refuse busy\n",
     ];
     for text in accepted {
@@ -148,9 +148,18 @@ fn each_number_has_one_form() {
         "want aa\n",
         "want 000000000000000aa\n",
         "want 00000000000000AA\n",
-        "done a2b3c4d\n",
+        "done a2b3c4d 7\n",
         "done\n",
-        "done +a2b3c4d\n",
+        "done 1a2b3c4d\n",
+        "done 1a2b3c4d \n",
+        "done 1a2b3c4d -\n",
+        "done 1a2b3c4d -0\n",
+        "done 1a2b3c4d 07\n",
+        "done 1a2b3c4d +7\n",
+        "done 1a2b3c4d --7\n",
+        "done 1a2b3c4d 4398046511104\n",
+        "done 1a2b3c4d -4398046511104\n",
+        "done +a2b3c4d 7\n",
         "put 019abcdef0110001-1a2b3c4d 01 1\nkv\n",
         "put 019abcdef0110001-1a2b3c4d 1 +1\nkv\n",
         "put 019abcdef0110001-1a2b3c4d 1 00\nk\n",
@@ -177,7 +186,7 @@ fn each_number_has_one_form() {
     ] {
         assert_refused(bad);
     }
-    assert_refused(b"done \xff\xff\xff\xff\n");
+    assert_refused(b"done \xff\xff\xff\xff 7\n");
 }
 
 #[test]

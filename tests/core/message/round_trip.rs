@@ -69,7 +69,8 @@ fn any_message() -> impl Strategy<Value = Message> {
             .prop_map(|(key, version)| Message::Record(tombstone(&key, version))),
         Just(Message::Rest),
         Just(Message::End),
-        any::<u32>().prop_map(Message::Done),
+        (any::<u32>(), 1 - END_OF_TIME_MS as i64..END_OF_TIME_MS as i64)
+            .prop_map(|(node, ahead_ms)| Message::Done { node, ahead_ms }),
         prop::sample::select(&Refusal::ALL[..]).prop_map(Message::Refuse),
     ]
 }

@@ -172,6 +172,7 @@ impl Simulator {
     }
 
     fn dispatch(&mut self, event: Event) {
+        let Some(event) = self.put_off_if_halted(event) else { return };
         self.trace_event(&event);
         match event {
             Event::Wake { node, wait } => {
