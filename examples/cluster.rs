@@ -5,8 +5,9 @@
 //! cargo run --release --example cluster -- --nodes 20 --writes 100
 //! ```
 //!
-//! Each node has an address of its own (127.x.y.z). The table says how long single writes took to be
-//! readable on all nodes, what they cost in exchanges and bytes, and what the nodes cost at rest.
+//! Each node has an address of its own (127.x.y.z). The table says how long single writes took to
+//! be readable on all nodes, what they cost in exchanges and bytes, and what the nodes cost at
+//! rest.
 
 use gossip_sidecar::client::{map_target, request};
 use lexopt::prelude::*;
@@ -73,8 +74,8 @@ fn options() -> Result<Options, lexopt::Error> {
     Ok(options)
 }
 
-/// An address where packets are lost, as at that of a pod that is gone: a queue of connections that
-/// nobody accepts, and that is full.
+/// An address that drops packets, like that of a pod that no longer exists: a listener whose
+/// backlog is full and never accepted.
 struct Dead {
     _listener: TcpListener,
     _queue: Vec<TcpStream>,
@@ -133,7 +134,7 @@ impl Node {
         self.stats().get(name).and_then(|value| value.parse().ok()).unwrap_or(0)
     }
 
-    /// CPU time so far in ticks of 10 ms, threads that have ended included, and resident memory in
+    /// CPU time so far in ticks of 10 ms, including threads that have ended, and resident memory in
     /// kB.
     fn cost(&self) -> (u64, u64) {
         let read = |file: &str| {
@@ -192,7 +193,7 @@ fn main() {
 fn wait(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !condition() {
-        assert!(began.elapsed() < Duration::from_secs(120), "waited in vain: {what}");
+        assert!(began.elapsed() < Duration::from_secs(120), "timed out waiting until {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
     began.elapsed()
@@ -209,7 +210,8 @@ fn total(nodes: &[Node], name: &str) -> u64 {
 }
 
 fn single_writes(options: &Options, nodes: &[Node]) {
-    // Until the first tries of dead addresses and rumor mongering of what was written before are over.
+    // Until the dead addresses have been tried once, and the rumor mongering of the earlier writes
+    // is over.
     std::thread::sleep(Duration::from_secs(3));
     let before = ["nOutSyncs", "nBytesSent"].map(|name| total(nodes, name));
     let mut times = Vec::new();

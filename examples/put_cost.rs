@@ -1,7 +1,7 @@
-//! What a local write costs beside the same write to a bare `HashMap`, in nanoseconds.
+//! What a local write costs compared with the same write to a bare `HashMap`, in nanoseconds.
 //!
-//! `cargo run --release --example put_cost`: 10 000 keys of 12 bytes, values of 32 bytes, overwritten
-//! round after round; both maps in turn in the same process, the median of many rounds.
+//! `cargo run --release --example put_cost`: 10 000 keys of 12 bytes, values of 32 bytes,
+//! overwritten round after round; both maps in turn in the same process, the median of many rounds.
 
 use gossip_sidecar::{Limits, Put, Store};
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! How fast news reaches everyone, and what it costs, in simulated clusters of any size.
+//! How fast a write reaches every node, and what that costs, in simulated clusters of any size.
 //!
 //! ```text
 //! cargo run --release --example simulate -- --nodes 1000 --runs 20 --fail 0.1 --svg spread.svg
@@ -21,18 +21,18 @@ Usage: cargo run --release --example simulate -- [OPTIONS]
       --nodes N               nodes in a cluster [100]
       --runs N                clusters, each with a seed of its own [20; 3 from 2000 nodes on]
       --seed N                the first one's seed [7]
-      --eager on|off          tell news at once, or by the timer only [on]
+      --eager on|off          spread news at once, or by the timer only [on]
       --interval-ms MS        the timer's interval [1000]
       --latency-ms MS         how long an exchange takes that brings news [3]
       --fail SHARE            share of exchanges that break somewhere [0]
-      --silent SHARE          share of those after which both sides wait for a time-out [0]
-      --dead SHARE            share of listed addresses where nobody is [0]
-      --view N                a look-up brings N addresses drawn at random [all]
-      --fixed-view N          a look-up brings N addresses, the same each time [all]
+      --silent SHARE          share of those after which both sides have to time out [0]
+      --dead SHARE            share of listed addresses where nothing runs [0]
+      --view N                a look-up returns N addresses drawn at random [all]
+      --fixed-view N          a look-up returns N addresses, the same each time [all]
       --write-rate R          also write R random keys a second in the whole cluster [0]
-      --seconds S             measure the load for so long before and after the write [4]
-      --warm-up S             let clusters run for so long first [2]
-      --partition-seconds X   cut the cluster into halves for so long, from the write on [0]
+      --seconds S             measure the load for S seconds before and after the write [4]
+      --warm-up S             let clusters run for S seconds first [2]
+      --partition-seconds X   partition the cluster into halves for X seconds after the write [0]
       --svg FILE              plot who knows the news over time
       --help                  print this
 ";
@@ -47,14 +47,14 @@ struct Plan {
     svg: Option<String>,
 }
 
-/// What one cluster showed.
+/// The measurements of one cluster.
 struct Run {
     seed: u64,
-    /// When each of those who learned did so, after the write.
+    /// When each node learned of the write.
     learned_s: Vec<f64>,
-    /// Whether that was everyone who lives.
+    /// Whether every live node learned of it.
     is_whole: bool,
-    /// Calls that the write has caused, for each living node.
+    /// Exchanges that the write has caused, for each live node.
     calls_for_news: f64,
     idle_bytes: f64,
     busy_bytes: f64,
@@ -161,11 +161,11 @@ fn run(plan: &Plan, seed: u64) -> Run {
     let mut simulator = Simulator::new(Settings { seed, ..plan.settings.clone() });
     let us = |seconds: f64| (seconds * 1e6) as u64;
     let writer = seed as usize % plan.settings.nodes;
-    // Something to compare, so that nobody is a newcomer.
+    // A first value, so that no node is a newcomer.
     simulator.put(writer, "older", b"something");
     simulator.run_for(us(plan.warm_up));
     simulator.run_until_equal(us(60.0));
-    // The load without the write, until the tokens that it took are back.
+    // The load without the write, once all tokens are available again.
     simulator.run_for(us(4.0));
     let before = simulator.counters.clone();
     simulator.run_for(us(plan.seconds));
@@ -181,7 +181,8 @@ fn run(plan: &Plan, seed: u64) -> Run {
         simulator.run_for(us(plan.partition_seconds));
         simulator.heal();
     }
-    // Those who have overwritten it meanwhile never learn of it: the key is nobody else's.
+    // A node that had overwritten the key would never learn of the write, so only this write uses
+    // it.
     let living = simulator.live().count();
     simulator.run_while(written_us + us(600.0), |it| it.learned_at_us.len() < living);
     let spread_us = simulator.now_us() - written_us;
@@ -207,7 +208,7 @@ fn run(plan: &Plan, seed: u64) -> Run {
     }
 }
 
-/// The value that so large a share of the sorted values does not exceed.
+/// The value that this share of the sorted values does not exceed.
 fn percentile(sorted: &[f64], share: f64) -> f64 {
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted[rank.clamp(1, sorted.len()) - 1]
@@ -254,10 +255,10 @@ const HEIGHT: f64 = 420.0;
 const LEFT: f64 = 70.0;
 const TOP: f64 = 50.0;
 
-/// One line a run: the share of nodes that know, over time.
+/// Plots one line for each run: the share of nodes that have the write, over time.
 fn plot(plan: &Plan, runs: &[Run]) -> String {
     let longest = runs.iter().filter_map(|run| run.learned_s.last()).fold(0.001, |a, &b| b.max(a));
-    // Four parts of a round length.
+    // The axis has four parts, each of a round length.
     let power = 10f64.powf((longest / 4.0).log10().floor());
     let part = [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0].map(|times| times * power);
     let longest = 4.0 * part.into_iter().find(|&part| 4.0 * part >= longest).unwrap_or(longest);
@@ -296,7 +297,7 @@ fn plot(plan: &Plan, runs: &[Run]) -> String {
     }
     for run in runs {
         let total = run.learned_s.len() as f64;
-        // A point for each half per cent is all that can be seen.
+        // More than a point for each half per cent would not be visible.
         let step = (run.learned_s.len() / 200).max(1);
         let last = run.learned_s.len() - 1;
         let shown = (0..run.learned_s.len()).filter(|index| index % step == 0 || *index == last);

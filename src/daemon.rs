@@ -85,30 +85,52 @@ fn wait_for_reason_to_exit(node: &Node, signals: &Signals) -> String {
         if let Some(signal) = signals.wait(COUNT_ABANDONED_EVERY) {
             return signal.name.to_owned();
         }
-        let abandoned = node.abandoned_connections.load(Relaxed);
+        let abandoned = node.leaked_connections.load(Relaxed);
         // Without a peer the process would come back with an empty map.
-        if abandoned >= MAX_ABANDONED_CONNECTIONS && !node.members().is_empty() {
+        if abandoned >= MAX_ABANDONED_CONNECTIONS && !node.members().listed().is_empty() {
             return format!("{abandoned} abandoned connections, which only a restart frees");
         }
     }
 }
 
-/// Waits until peers have everything, or `DRAIN_TIMEOUT` has passed.
+/// Hands everything over to peers that stay, for as long as `DRAIN_TIMEOUT` allows. The last line
+/// says what has become of it.
 fn drain(node: &Node, signals: &Signals) {
     node.drain();
-    let deadline = Instant::now() + node.config.drain_timeout;
-    while !node.is_drained() {
-        let left = deadline.saturating_duration_since(Instant::now());
+    let began = Instant::now();
+    let timeout = node.config.drain_timeout;
+    loop {
+        if node.has_nothing_to_hand_over() {
+            return log::info!("exiting: nothing to hand over");
+        }
+        if node.is_drained() {
+            return log::info!("exiting: peers have everything");
+        }
+        if node.members().has_always_been_alone() {
+            return log::warn!("exiting without a peer: {}", loss(node));
+        }
+        let left = timeout.saturating_sub(began.elapsed());
         if left.is_zero() {
-            return log::warn!(
-                "exiting after DRAIN_TIMEOUT: not confirmed that peers have everything"
-            );
+            return log::warn!("exiting after DRAIN_TIMEOUT: {}", loss(node));
+        }
+        if left <= timeout / 2 {
+            // Clients that go on writing would keep the drain from ever ending.
+            node.store().close();
         }
         if signals.wait(left.min(LOOK_EVERY)).is_some_and(|signal| signal.is_second) {
-            return log::warn!("second signal: exiting at once");
+            return log::warn!("exiting at once after a second signal: {}", loss(node));
         }
     }
-    log::info!("exiting: peers have everything");
+}
+
+/// What may be lost with this process, which takes no more writes.
+fn loss(node: &Node) -> String {
+    node.store().close();
+    match node.unconfirmed_writes() {
+        0 => "only one peer has everything".to_owned(),
+        1 => "1 write is not confirmed by any peer".to_owned(),
+        writes => format!("{writes} writes are not confirmed by any peer"),
+    }
 }
 
 /// Listens on all the addresses, except those of a family that this machine does not have.

@@ -1,22 +1,28 @@
-//! A sidecar that keeps one small key-value map the same in every pod.
+//! A sidecar that replicates one small in-memory key-value map to every pod.
 //!
 //! The application in a pod talks HTTP to the sidecar beside it; the sidecars find each other
-//! through DNS and gossip. Writes are local and never wait for others, every pod has the whole map,
-//! and the greatest version of each key wins everywhere. There is no quorum, no leader and no disk.
+//! through DNS and gossip. Writes are local and never wait for peers unless asked to, every pod has
+//! the whole map, and the greatest version of each key wins everywhere. There is no quorum, no
+//! leader and no disk.
 //!
-//! The modules are listed in the order in which they are best read. Up to [`request`] they are the
-//! *core*: pure code that takes messages, time and randomness as arguments and gives messages back.
-//! It opens no socket, starts no thread and reads no clock; a test holds it to that. The simulator
-//! in `tests/simulator` runs the very code that ships. From [`config`] on it is the *shell*, which
-//! does all the waiting.
+//! `core/` is pure: it takes messages, time and randomness as arguments, and gives messages back. It
+//! opens no socket, starts no thread and reads no clock; lints enforce this. The other
+//! folders are a thin shell that does all the waiting. One rule ties the two together: the store is
+//! locked for one call into the core at a time, never while waiting for anything. So whatever
+//! threads can interleave, the simulator in `tests/core/simulator`, which runs the very code that
+//! ships, can schedule.
 //!
-//! One rule ties the two together: the store is locked for one call into the core at a time, never
-//! while waiting for anything. So what threads can interleave, the simulator can.
+//! A *node* is one process, known by an id that it draws at its start. Its *peers* are the other
+//! nodes; its *members* are the addresses at which DNS lists them. A *replica* of a write is a peer
+//! that holds it. The HTTP interface is that of k8s-gossipcar, which this sidecar can replace, and
+//! more.
+//!
+//! `docs/ARCHITECTURE.md` follows a value through the folders.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-// The modules, in the order in which they are best read. A folder says what its files may touch.
+// The modules, in the order in which they are best read.
 mod core;
 
 mod sys;
@@ -33,7 +39,7 @@ mod daemon;
 
 mod cli;
 
-// The face: what the binary, the tests, the fuzz targets and the examples use.
+// The public API: what the binary, the tests, the fuzz targets and the examples use.
 pub use crate::core::version::{Clock, END_OF_TIME_MS, MAX_CLOCK_LEAD_MS, Version};
 
 pub use crate::core::digest::{Digest, FAN_OUT, Item, MAX_DEPTH, Prefix, key_hash};
@@ -57,10 +63,13 @@ pub use crate::core::message::{
 pub use crate::core::isolation::isolated_since;
 
 pub use crate::core::exchange::{
-    Exchange, FULL_TURN_BYTES, Identity, MAX_LISTED_ENTRIES, MAX_TURNS, Next, Summary,
+    Exchange, FULL_TURN_BYTES, Identity, MAX_CLOCK_AGE_MS, MAX_LISTED_ENTRIES, MAX_TURNS, Next,
+    Summary,
 };
 
-pub use crate::core::scheduler::{Action, Outcome, Scheduler};
+pub use crate::core::scheduler::{Action, Everyone, Outcome, Scheduler};
+
+pub use crate::core::members::Members;
 
 /// What an HTTP request means.
 pub mod api {

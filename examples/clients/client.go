@@ -86,7 +86,7 @@ func watch(key string, changed func(value string, found bool) bool) {
 			}
 			tag = ""
 		case http.StatusNotModified:
-		default: // 503: too many wait already
+		default: // 503: too many wait already, or it has just started
 			time.Sleep(time.Second)
 		}
 		if !goOn {

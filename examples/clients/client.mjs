@@ -55,7 +55,7 @@ async function* watch(key) {
       if (tag || seconds === 0) yield null;
       tag = null;
     } else if (answer.status !== 304) {
-      await sleep(1000); // 503: too many wait already
+      await sleep(1000); // 503: too many wait already, or it has just started
     }
     seconds = wait;
   }

@@ -65,7 +65,7 @@ def watch(key):
             if tag or wait == 0:
                 yield None
             tag = None
-        elif status != 304:  # 503: too many wait already
+        elif status != 304:  # 503: too many wait already, or it has just started
             time.sleep(1)
         wait = WAIT_S
 

@@ -36,7 +36,7 @@ watch() {
             tag=
             ;;
         304) ;;
-        *) sleep 1 ;; # 503: too many wait already
+        *) sleep 1 ;; # 503: too many wait already, or it has just started
         esac
         seconds=$wait
     done

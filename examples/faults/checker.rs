@@ -1,8 +1,9 @@
-//! Whether a history keeps what the sidecar promises. Pure: the same history, the same verdict.
+//! Checks whether a history keeps the sidecar's promises. Pure: the same history leads to the same
+//! verdict.
 //!
 //! All nodes of a run share one clock, so of two writes the one that began clearly after the other
-//! had been acknowledged must win, whichever nodes took them. Everything below follows from that
-//! order, and from the versions that nodes name.
+//! had been acknowledged must win, whichever nodes accepted them. Everything below follows from
+//! that order, and from the versions that nodes report.
 
 use crate::history::{Contents, History, Kind, Operation, Outcome};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -11,24 +12,25 @@ use std::fmt::Write;
 /// Versions count milliseconds, so two writes within this many microseconds may go either way.
 const TIE: u64 = 2_000;
 
-/// A value with an end may outlive it by so many microseconds.
+/// A value may outlive its TTL by this many microseconds.
 const END_SLACK: u64 = 2_000_000;
 
-/// What was confirmed by another pod has reached a third after so many microseconds.
+/// A write that another pod has confirmed reaches a third within this many microseconds.
 const SPREAD: u64 = 5_000_000;
 
-/// What was found. Each entry shows the operations that contradict each other.
+/// The violations that were found. Each entry shows the operations that contradict each other.
 #[derive(Default, Debug)]
 pub struct Verdict {
     /// Values that nobody had written.
     pub invented: Vec<String>,
-    /// Reads of something older than the same process had shown or been given before.
+    /// Reads of something older than what the same process had returned or accepted before.
     pub stale: Vec<String>,
-    /// Acknowledged writes that are gone.
+    /// Acknowledged writes that are missing.
     pub lost: Vec<String>,
-    /// Acknowledged deletions that are gone.
-    pub back: Vec<String>,
-    /// Acknowledged writes that are gone together with all processes that were seen to have them.
+    /// Values that are back although their deletion was acknowledged.
+    pub resurrected: Vec<String>,
+    /// Acknowledged writes that are missing together with all processes that were seen to have
+    /// them, which no promise forbids.
     pub within_promise: Vec<String>,
 }
 
@@ -38,13 +40,13 @@ impl Verdict {
         self.violations().is_empty()
     }
 
-    /// What was not kept, with its name.
+    /// All violations, each with the name of its kind.
     pub fn violations(&self) -> Vec<(&'static str, &String)> {
         let kinds = [
             ("invented", &self.invented),
             ("stale", &self.stale),
             ("lost", &self.lost),
-            ("back from the dead", &self.back),
+            ("resurrected", &self.resurrected),
         ];
         kinds.into_iter().flat_map(|(kind, list)| list.iter().map(move |one| (kind, one))).collect()
     }
@@ -53,7 +55,7 @@ impl Verdict {
 /// The requests for one key.
 #[derive(Default)]
 struct Key<'a> {
-    /// Writes and deletions that were done, or may have been.
+    /// Writes and deletions that were executed, or may have been.
     writes: Vec<&'a Operation>,
     /// Reads that were answered.
     reads: Vec<&'a Operation>,
@@ -64,14 +66,14 @@ impl<'a> Key<'a> {
         self.writes.iter().copied().find(|write| write.value.as_deref() == Some(value))
     }
 
-    /// What can have made the key absent.
+    /// The operations that may have made the key absent.
     fn ends(&self) -> impl Iterator<Item = &'a Operation> {
         let ends = |write: &&Operation| matches!(write.kind, Kind::Delete | Kind::PutFor(_));
         self.writes.iter().copied().filter(ends)
     }
 }
 
-/// Checks a history, and what the nodes have once all is quiet.
+/// Checks a history, and the nodes' contents at its end.
 pub fn check(history: &History, contents: &[Contents]) -> Verdict {
     let mut keys: BTreeMap<&str, Key> = BTreeMap::new();
     for operation in &history.operations {
@@ -101,7 +103,7 @@ pub fn check(history: &History, contents: &[Contents]) -> Verdict {
 fn check_value(key: &Key, value: Option<&str>, at: u64, what: &str, verdict: &mut Verdict) {
     let Some(value) = value else { return };
     if key.writer_of(value).is_none_or(|write| write.began > at) {
-        verdict.invented.push(format!("nobody had written what was read: {what}"));
+        verdict.invented.push(format!("nothing had written what was read: {what}"));
     }
 }
 
@@ -126,12 +128,12 @@ fn check_monotony(key: &Key, verdict: &mut Verdict) {
             let earlier = || reads[..index].iter().filter(before).copied();
             let goes_back = earlier().find(|earlier| goes_back(key, earlier, later));
             let comes_back = || {
-                // The same value again, after it had been seen to be gone.
-                let gone = earlier().filter(|read| read.value.is_none() && later.value.is_some());
-                let seen = |gone: &Operation| {
-                    earlier().any(|read| read.value == later.value && read.ended < gone.began)
+                // The same value again, after it had been seen to be absent.
+                let absent = earlier().filter(|read| read.value.is_none() && later.value.is_some());
+                let seen = |absent: &Operation| {
+                    earlier().any(|read| read.value == later.value && read.ended < absent.began)
                 };
-                gone.into_iter().find(|gone| seen(gone))
+                absent.into_iter().find(|absent| seen(absent))
             };
             if let Some(earlier) = goes_back.or_else(comes_back) {
                 verdict.stale.push(format!("{earlier}\n      then {later}"));
@@ -163,7 +165,7 @@ fn check_contents(
     contents: &[Contents],
     verdict: &mut Verdict,
 ) {
-    // What is wrong on all nodes is one fault.
+    // A violation on several nodes counts once.
     let mut told: HashSet<Option<&str>> = HashSet::new();
     for Contents { node, at, values } in contents {
         let value = values.get(name).map(String::as_str);
@@ -178,26 +180,26 @@ fn check_contents(
         };
         if let Some(had) = value.and_then(|value| key.writer_of(value)) {
             if let Kind::PutFor(ms) = had.kind {
-                // One without an answer may have been carried out at any time later.
+                // A request without a response may have been executed at any later time.
                 let is_done = had.outcome == Outcome::Acknowledged;
                 if is_done && !history.clocks_jump && had.ended + ms * 1000 + END_SLACK < *at {
-                    verdict.back.push(format!("{what}, past the end of {had}"));
+                    verdict.resurrected.push(format!("{what}, past the end of {had}"));
                 }
             }
         }
-        let gone: Vec<&Operation> = key
+        let missing: Vec<&Operation> = key
             .writes
             .iter()
             .copied()
             .filter(|write| write.outcome == Outcome::Acknowledged && is_older(write))
             .collect();
-        let owed = gone.iter().copied().filter(|write| is_owed(history, key, write));
+        let required = missing.iter().copied().filter(|write| must_survive(history, key, write));
         let mut text = what;
-        match (owed.max_by_key(|write| write.began), gone.first()) {
+        match (required.max_by_key(|write| write.began), missing.first()) {
             (Some(write), _) => {
                 let _ = write!(text, "\n      although {write}");
                 let is_delete = write.kind == Kind::Delete;
-                let list = if is_delete { &mut verdict.back } else { &mut verdict.lost };
+                let list = if is_delete { &mut verdict.resurrected } else { &mut verdict.lost };
                 list.push(text);
             }
             (None, Some(write)) => {
@@ -209,8 +211,8 @@ fn check_contents(
     }
 }
 
-/// Whether an acknowledged write must have survived: a process that was seen to have it did.
-fn is_owed(history: &History, key: &Key, write: &Operation) -> bool {
+/// Whether an acknowledged write must not be missing, because a process that had it survived.
+fn must_survive(history: &History, key: &Key, write: &Operation) -> bool {
     let survived =
         |node, incarnation| !history.killed.iter().any(|&(n, i, _)| (n, i) == (node, incarnation));
     if survived(write.node, write.incarnation) {

@@ -1,8 +1,8 @@
-//! Each promise broken once on purpose, and each exception shown not to be a violation.
+//! Breaks each promise once, and shows for each exception that it is no violation.
 
 use super::*;
 
-/// Requests one after another, 10 ms apart, to nodes whose first processes are running.
+/// Requests, 10 ms apart, to nodes that were never restarted unless the story says so.
 #[derive(Default)]
 struct Story {
     history: History,
@@ -60,7 +60,7 @@ impl Story {
         self
     }
 
-    /// Both are under way at once.
+    /// Lets the last two operations overlap.
     fn together(mut self) -> Self {
         self.last().began -= 10_000;
         self
@@ -85,11 +85,11 @@ impl Story {
         self
     }
 
-    /// Invented, stale, lost, back from the dead, within the promise.
+    /// The numbers of values invented, stale, lost, resurrected, and lost within the promise.
     fn counts(&self) -> [usize; 5] {
         let verdict = check(&self.history, &self.contents);
-        let Verdict { invented, stale, lost, back, within_promise } = verdict;
-        [invented.len(), stale.len(), lost.len(), back.len(), within_promise.len()]
+        let Verdict { invented, stale, lost, resurrected, within_promise } = verdict;
+        [invented.len(), stale.len(), lost.len(), resurrected.len(), within_promise.len()]
     }
 }
 
@@ -101,7 +101,7 @@ const GOOD: [usize; 5] = [0; 5];
 const INVENTED: [usize; 5] = [1, 0, 0, 0, 0];
 const STALE: [usize; 5] = [0, 1, 0, 0, 0];
 const LOST: [usize; 5] = [0, 0, 1, 0, 0];
-const BACK: [usize; 5] = [0, 0, 0, 1, 0];
+const RESURRECTED: [usize; 5] = [0, 0, 0, 1, 0];
 const WITHIN: [usize; 5] = [0, 0, 0, 0, 1];
 
 #[test]
@@ -117,7 +117,7 @@ fn a_value_that_nobody_wrote_is_invented() {
     assert_eq!(story().get(1, Some("a")).put(0, "a").counts(), INVENTED, "read too early");
     assert_eq!(story().put(0, "a").refused().get(1, Some("a")).counts(), INVENTED, "refused");
     assert_eq!(story().get(0, None).end(0, Some("x")).counts(), INVENTED, "at the end");
-    assert_eq!(story().end(0, Some("x")).counts(), INVENTED, "a key that nobody used");
+    assert_eq!(story().end(0, Some("x")).counts(), INVENTED, "a key that was never written");
 }
 
 #[test]
@@ -167,9 +167,9 @@ fn a_node_that_does_not_show_its_own_write_is_stale() {
 
 #[test]
 fn a_value_that_reappears_is_stale() {
-    let gone = || story().put(0, "a").get(1, Some("a")).delete(0).get(1, None);
-    assert_eq!(gone().get(1, Some("a")).counts(), STALE);
-    assert_eq!(gone().put(0, "b").get(1, Some("b")).counts(), GOOD);
+    let deleted = || story().put(0, "a").get(1, Some("a")).delete(0).get(1, None);
+    assert_eq!(deleted().get(1, Some("a")).counts(), STALE);
+    assert_eq!(deleted().put(0, "b").get(1, Some("b")).counts(), GOOD);
 }
 
 #[test]
@@ -221,18 +221,22 @@ fn a_write_that_a_surviving_process_had_may_not_be_lost() {
 #[test]
 fn a_deleted_key_that_is_present_is_resurrected() {
     let deleted = || story().put(0, "a").delete(0);
-    assert_eq!(deleted().end(0, Some("a")).counts(), BACK);
-    assert_eq!(deleted().end(0, None).end(1, Some("a")).counts(), BACK);
+    assert_eq!(deleted().end(0, Some("a")).counts(), RESURRECTED);
+    assert_eq!(deleted().end(0, None).end(1, Some("a")).counts(), RESURRECTED);
     assert_eq!(deleted().end(0, None).counts(), GOOD);
     assert_eq!(deleted().put(0, "b").unknown().end(0, Some("b")).counts(), GOOD);
-    assert_eq!(deleted().put(0, "b").unknown().end(0, Some("a")).counts(), BACK);
+    assert_eq!(deleted().put(0, "b").unknown().end(0, Some("a")).counts(), RESURRECTED);
 }
 
 #[test]
 fn a_deletion_that_only_a_killed_process_had_may_be_lost() {
     let killed = || story().put(0, "a").get(1, Some("a")).delete(0);
     assert_eq!(killed().kill(0).end(1, Some("a")).counts(), WITHIN);
-    assert_eq!(killed().get(1, None).kill(0).end(2, Some("a")).counts(), BACK, "seen elsewhere");
+    assert_eq!(
+        killed().get(1, None).kill(0).end(2, Some("a")).counts(),
+        RESURRECTED,
+        "seen elsewhere"
+    );
     assert_eq!(killed().get(2, None).kill(0).end(1, Some("a")).counts(), WITHIN, "never had it");
 }
 
@@ -241,5 +245,5 @@ fn a_value_with_a_ttl_expires() {
     let put = || story().add(0, Kind::PutFor(500), Some("a"));
     assert_eq!(put().end(0, Some("a")).counts(), GOOD);
     assert_eq!(put().end(0, None).counts(), GOOD);
-    assert_eq!(put().later(500_000 + END_SLACK).end(0, Some("a")).counts(), BACK);
+    assert_eq!(put().later(500_000 + END_SLACK).end(0, Some("a")).counts(), RESURRECTED);
 }

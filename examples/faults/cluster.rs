@@ -1,4 +1,4 @@
-//! All nodes together with their network: starting, healing, and looking whether they agree.
+//! The nodes and their network: starting them, healing all faults, and checking whether they agree.
 
 use crate::dns::{Answer, Dns};
 use crate::history::{Contents, Recorder};
@@ -15,20 +15,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// How often a condition is looked at.
+/// How often a condition is checked.
 const POLL_EVERY: Duration = Duration::from_millis(20);
-/// A node that was started must be ready within this time.
+/// A node must be ready within this time after its start.
 pub const START_LIMIT: Duration = Duration::from_secs(15);
-/// Keys asked for in one request.
+/// Keys read in one request.
 const KEYS_A_REQUEST: usize = 50;
 
-/// With what the nodes of a scenario are started.
+/// The settings with which a scenario's nodes are started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Setup {
     /// One cluster with the usual settings.
     Usual,
-    /// One cluster that remembers deletions for [`SHORT_MEMORY`] only.
-    Forgetful,
+    /// One cluster that keeps tombstones for [`SHORT_MEMORY`] only.
+    ShortTombstones,
     /// Two clusters of the same size.
     Two,
     /// One cluster whose clocks will differ. Its versions are ahead of time for as long as any of
@@ -39,28 +39,28 @@ pub enum Setup {
 /// `TOMBSTONE_TTL` of a forgetful cluster.
 pub const SHORT_MEMORY: Duration = Duration::from_secs(6);
 
-/// The nodes and what is between them.
+/// The nodes and everything between them.
 pub struct Cluster {
-    // The order in which they are dropped: the nodes first, their network last.
+    // Declared in the order in which they must be dropped: the nodes first, their network last.
     /// The sidecars.
     pub nodes: Vec<Node>,
-    /// What carries their gossip.
+    /// The network that carries their gossip.
     pub wire: Wire,
-    /// Where they look for each other.
+    /// Where they look each other up.
     pub dns: Dns,
-    /// Where they run.
+    /// The namespaces in which they run.
     pub network: Network,
-    /// What they can do.
+    /// The features that the program has.
     pub abilities: Abilities,
     binary: PathBuf,
     setup: Option<Setup>,
-    is_forgetful: bool,
+    keeps_tombstones_briefly: bool,
     next_host: u8,
     interrupted: Arc<AtomicBool>,
 }
 
 impl Cluster {
-    /// The network with nothing running yet.
+    /// The network, with no node running yet.
     pub fn new(
         nodes: usize,
         binary: PathBuf,
@@ -71,11 +71,14 @@ impl Cluster {
         let wire = Wire::new(network.driver(), seed)?;
         let dns = Dns::new(network.driver())?;
         network.make(nodes, wire.port())?;
-        for (index, place) in network.places.iter().enumerate() {
-            wire.attach(place.data, Some(network.tunnel(index)));
+        for (index, namespace) in network.namespaces.iter().enumerate() {
+            wire.attach(namespace.data, Some(network.tunnel(index)));
         }
-        let nodes =
-            network.places.iter().enumerate().map(|(at, place)| Node::new(at, place.clone()));
+        let nodes = network
+            .namespaces
+            .iter()
+            .enumerate()
+            .map(|(at, namespace)| Node::new(at, namespace.clone()));
         Ok(Self {
             nodes: nodes.collect(),
             wire,
@@ -84,18 +87,18 @@ impl Cluster {
             abilities: Abilities::default(),
             binary,
             setup: None,
-            is_forgetful: false,
+            keeps_tombstones_briefly: false,
             next_host: 100,
             interrupted,
         })
     }
 
-    /// Has the nodes run with these settings; they are started anew if others are in force.
+    /// Makes the nodes run with these settings, and restarts them if they run with others.
     pub fn set_up(&mut self, setup: Setup) -> Result<(), String> {
         if self.setup == Some(setup) {
             return Ok(());
         }
-        // Unless all goes well, the next scenario starts them anew.
+        // Unless everything succeeds, the next scenario restarts them.
         self.setup = None;
         let half = self.nodes.len() / 2;
         for (index, node) in self.nodes.iter_mut().enumerate() {
@@ -106,10 +109,10 @@ impl Cluster {
             node.cluster = if is_second { "b" } else { "a" }.into();
         }
         self.dns_is_good();
-        self.is_forgetful = setup == Setup::Forgetful;
+        self.keeps_tombstones_briefly = setup == Setup::ShortTombstones;
         (0..self.nodes.len()).try_for_each(|index| self.start(index))?;
         self.wait_until_ready()?;
-        // One that was called by others is ready before it has heard from DNS.
+        // A node to which others connect is ready before its first look-up.
         self.wait("all nodes know all others", START_LIMIT, |cluster| {
             let knows =
                 |node: &&Node| node.count("peers") as usize + 1 == cluster.size(&node.cluster);
@@ -121,15 +124,15 @@ impl Cluster {
         Ok(())
     }
 
-    /// Has all nodes started anew for the next scenario: what this one broke is not its fault.
-    pub fn distrust(&mut self) {
+    /// Makes the next scenario restart all nodes, since this one may have left them broken.
+    pub fn restart_before_next(&mut self) {
         self.setup = None;
     }
 
-    /// The settings of the processes, beyond their addresses.
+    /// The settings of the processes other than their addresses.
     fn settings(&self) -> Vec<(&'static str, &'static str)> {
         let mut settings = vec![("LOG_LEVEL", "info")];
-        if self.is_forgetful {
+        if self.keeps_tombstones_briefly {
             settings.push(("TOMBSTONE_TTL", "6s"));
         }
         settings
@@ -140,7 +143,7 @@ impl Cluster {
         self.start_with(index, &[])
     }
 
-    /// Starts a node with more in its environment.
+    /// Starts a node with more variables in its environment.
     pub fn start_with(&mut self, index: usize, more: &[(&str, &str)]) -> Result<(), String> {
         let mut settings: Vec<(&str, &str)> = self.settings();
         settings.extend_from_slice(more);
@@ -157,7 +160,7 @@ impl Cluster {
         })
     }
 
-    /// Looks again and again until it is `Ok`; how long that took.
+    /// Repeats `look` until it returns `Ok`, and returns how long that took.
     pub fn wait(
         &mut self,
         what: &str,
@@ -192,7 +195,7 @@ impl Cluster {
     /// The data addresses of a cluster.
     pub fn addresses(&self, cluster: &str) -> Vec<Ipv4Addr> {
         let members = self.nodes.iter().filter(|node| node.cluster == cluster);
-        members.map(|node| node.place.data).collect()
+        members.map(|node| node.namespace.data).collect()
     }
 
     /// How many nodes a cluster has.
@@ -200,45 +203,46 @@ impl Cluster {
         self.addresses(cluster).len()
     }
 
-    /// All nodes are told this when they ask for their peers.
+    /// Sets what each node gets when it looks up its peers.
     pub fn dns_says(&self, answer: impl Fn(&Node) -> Answer) {
-        self.nodes.iter().for_each(|node| self.dns.set(node.place.control, answer(node)));
+        self.nodes.iter().for_each(|node| self.dns.set(node.namespace.control, answer(node)));
     }
 
-    /// All nodes are told the addresses of their cluster.
+    /// Makes DNS return the addresses of its own cluster to each node.
     pub fn dns_is_good(&self) {
         self.dns_says(|node| Answer::Addresses(self.addresses(&node.cluster)));
     }
 
-    /// How often the node was answered like that.
+    /// How often the node got this kind of answer.
     pub fn asked(&self, index: usize, kind: &'static str) -> u64 {
-        self.dns.count(self.nodes[index].place.control, kind)
+        self.dns.count(self.nodes[index].namespace.control, kind)
     }
 
-    /// No packet passes between two nodes for which this is false.
+    /// Drops all packets between two nodes for which this returns false.
     pub fn connect_only(&self, may_pass: impl Fn(usize, usize) -> bool) {
-        let address = |index: usize| self.nodes[index].place.data;
+        let address = |index: usize| self.nodes[index].namespace.data;
         let mut faults = Faults::default();
         for from in 0..self.nodes.len() {
             for to in (0..self.nodes.len()).filter(|&to| !may_pass(from, to)) {
-                faults.cut.insert((address(from), address(to)));
+                faults.blocked.insert((address(from), address(to)));
             }
         }
         self.wire.set(faults);
     }
 
-    /// Gives a node that is not running an address that nobody had before.
+    /// Gives a stopped node an address that no node has had before.
     pub fn readdress(&mut self, index: usize) -> Result<(), String> {
-        let (old, new) = (self.nodes[index].place.data, self.network.data_address(self.next_host));
+        let (old, new) =
+            (self.nodes[index].namespace.data, self.network.data_address(self.next_host));
         self.next_host += 1;
         self.network.readdress(index, new)?;
         self.wire.attach(old, None);
         self.wire.attach(new, Some(self.network.tunnel(index)));
-        self.nodes[index].place = self.network.places[index].clone();
+        self.nodes[index].namespace = self.network.namespaces[index].clone();
         Ok(())
     }
 
-    /// Ends all faults: a good network, good DNS, every node runs where it usually does.
+    /// Ends all faults: the network and DNS work, and every node runs in its usual surroundings.
     pub fn heal(&mut self) -> Result<(), String> {
         self.wire.set(Faults::default());
         self.dns_is_good();
@@ -255,7 +259,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Whether every node has the same as the others of its cluster.
+    /// Checks that every node has the same map as the others of its cluster.
     pub fn agree(&self) -> Result<(), String> {
         let mut first: BTreeMap<&str, (usize, (String, String))> = BTreeMap::new();
         for node in &self.nodes {
@@ -276,7 +280,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// What a node has under these keys.
+    /// Reads a node's values of these keys.
     pub fn contents(
         &self,
         index: usize,
@@ -301,7 +305,7 @@ impl Cluster {
         Ok(Contents { node: index, at: recorder.now(), values })
     }
 
-    /// What clients know of the nodes of a cluster.
+    /// The nodes of a cluster as clients know them.
     pub fn targets(&self, cluster: &str) -> Vec<Arc<Target>> {
         let members = self.nodes.iter().filter(|node| node.cluster == cluster);
         members.map(|node| node.target.clone()).collect()

@@ -1,6 +1,7 @@
 //! A small DNS server that gives each node the answers that a scenario wants.
 //!
-//! Answers A questions over UDP, and over TCP what is too long for UDP (RFC 1035, RFC 7766).
+//! Answers A queries over UDP, and over TCP where an answer is too long for UDP (RFC 1035, RFC
+//! 7766).
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -12,28 +13,28 @@ use std::time::Duration;
 
 /// More addresses than this do not fit into 512 bytes, the least that UDP must take.
 const MAX_UDP_ADDRESSES: usize = 28;
-/// How long the threads wait at most before they look whether they should end.
+/// How often the threads check whether they should end.
 const WAIT_FOR: Duration = Duration::from_millis(50);
 const TYPE_A: [u8; 2] = [0, 1];
 const HEADER_BYTES: usize = 12;
 
-/// What a node is told when it asks for its peers.
+/// What a node gets when it looks up its peers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
     /// These, in random order.
     Addresses(Vec<Ipv4Addr>),
-    /// There is such a name, and no address (NOERROR, no records).
+    /// The name exists and has no address (NOERROR, no records).
     Nothing,
-    /// There is no such name.
+    /// The name does not exist.
     NoSuchName,
-    /// The server has a problem of its own.
+    /// The server fails (SERVFAIL).
     ServerFailure,
-    /// No word at all.
+    /// The server does not answer.
     Silence,
 }
 
 impl Answer {
-    /// For counting; a long answer is one that does not fit into UDP.
+    /// The name under which the answer is counted; a long answer does not fit into UDP.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Addresses(list) if list.len() > MAX_UDP_ADDRESSES => "long",
@@ -49,9 +50,9 @@ impl Answer {
 #[derive(Default)]
 struct State {
     answers: HashMap<Ipv4Addr, Answer>,
-    /// A questions by who asked and how they were answered.
+    /// A queries, by who asked and the kind of the answer.
     counts: HashMap<(Ipv4Addr, &'static str), u64>,
-    /// Answers that were isolated, so that the question had to come again over TCP.
+    /// Answers that were truncated, so that the query had to be repeated over TCP.
     truncated: u64,
 }
 
@@ -85,7 +86,7 @@ impl Dns {
         let tcp_thread = std::thread::spawn(move || {
             while !tcp_ends.load(Relaxed) {
                 match tcp.accept() {
-                    // Each ends by itself when its node is silent for a second.
+                    // Each thread ends by itself when its node is silent for a second.
                     Ok((stream, from)) => {
                         let state = by_tcp.clone();
                         std::thread::spawn(move || run_exchange(&state, stream, from.ip()));
@@ -101,17 +102,17 @@ impl Dns {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the node with this control address is told from now on.
+    /// Sets the answer for the node with this control address.
     pub fn set(&self, asker: Ipv4Addr, answer: Answer) {
         self.state().answers.insert(asker, answer);
     }
 
-    /// How often this node was answered like that.
+    /// How often this node got this kind of answer.
     pub fn count(&self, asker: Ipv4Addr, kind: &'static str) -> u64 {
         self.state().counts.get(&(asker, kind)).copied().unwrap_or(0)
     }
 
-    /// How many answers were isolated.
+    /// How many answers were truncated.
     pub fn truncated(&self) -> u64 {
         self.state().truncated
     }
@@ -124,12 +125,12 @@ impl Drop for Dns {
     }
 }
 
-/// Answers one question over TCP, where each message is preceded by its length.
+/// Answers the queries of one TCP connection, where a length precedes each message.
 fn run_exchange(state: &Mutex<State>, mut stream: TcpStream, from: IpAddr) -> std::io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
     stream.set_write_timeout(Some(Duration::from_secs(1)))?;
-    // glibc asks for both kinds of addresses over one connection, and closes it.
+    // glibc sends both its queries over one connection, and closes it.
     loop {
         let mut length = [0; 2];
         stream.read_exact(&mut length)?;
@@ -141,7 +142,7 @@ fn run_exchange(state: &Mutex<State>, mut stream: TcpStream, from: IpAddr) -> st
     }
 }
 
-/// The answer to a message with one question, or none.
+/// The reply to a message with one question, if there is one.
 fn reply(state: &Mutex<State>, message: &[u8], from: IpAddr, by_udp: bool) -> Option<Vec<u8>> {
     let IpAddr::V4(asker) = from else { return None };
     let (question, is_a) = question(message)?;
@@ -164,7 +165,8 @@ fn reply(state: &Mutex<State>, message: &[u8], from: IpAddr, by_udp: bool) -> Op
     }
     drop(state);
     fastrand::shuffle(&mut addresses);
-    // A response, authoritative, perhaps truncated; recursion as wished and available.
+    // A response, authoritative, perhaps truncated; recursion is available, and desired as in the
+    // query.
     let flags = [0x84 | u8::from(is_cut) << 1 | message[2] & 1, 0x80 | code];
     let mut reply = message[..2].to_vec();
     reply.extend(flags);

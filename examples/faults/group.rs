@@ -1,19 +1,19 @@
-//! Control groups, to take memory and processes away from a node; version 2 or 1, as the machine has
-//! them.
+//! Control groups that limit a node's memory and processes, in version 2 or 1, whichever the
+//! machine has.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// A control group of one controller; taken away when dropped.
+/// A control group of one controller; removed when dropped.
 pub struct Group {
     path: PathBuf,
     is_version_2: bool,
 }
 
 impl Group {
-    /// A group for `memory` or `pids`; the error says why this machine has none.
+    /// A group for `memory` or `pids`; the error says why this machine cannot have one.
     pub fn new(controller: &str) -> Result<Self, String> {
         let name = format!("gsf-{}", std::process::id());
         let words = |file: &str| fs::read_to_string(format!("{ROOT}/{file}")).unwrap_or_default();
@@ -33,8 +33,8 @@ impl Group {
         Ok(Self { path, is_version_2 })
     }
 
-    /// The file to which a process writes its id to join.
-    pub fn door(&self) -> String {
+    /// The file to which a process writes its id in order to join.
+    pub fn procs_file(&self) -> String {
         self.path.join("cgroup.procs").to_string_lossy().into_owned()
     }
 
@@ -51,25 +51,25 @@ impl Group {
         number(&self.file("memory.current", "memory.usage_in_bytes"))
     }
 
-    /// From now on at most so many bytes.
+    /// Limits the group to this many bytes.
     pub fn limit_memory(&self, bytes: u64) -> Result<(), String> {
-        // Without swap a group that is full is really full; there may be none to forbid.
+        // Swap would defer the limit; some machines have none to forbid.
         let _ = fs::write(self.path.join("memory.swap.max"), "0");
         let file = self.file("memory.max", "memory.limit_in_bytes");
         self.write(&file, &bytes.to_string())
     }
 
-    /// How many processes the kernel has killed for lack of memory.
+    /// The number of processes that the kernel has killed for lack of memory.
     pub fn killed(&self) -> u64 {
         self.event("memory.events", "memory.oom_control", "oom_kill")
     }
 
-    /// Processes and threads in the group.
+    /// The number of processes and threads in the group.
     pub fn processes(&self) -> Result<u64, String> {
         number(&self.path.join("pids.current"))
     }
 
-    /// From now on at most so many; none: any number.
+    /// Limits the number of processes and threads, or lifts the limit.
     pub fn limit_processes(&self, most: Option<u64>) -> Result<(), String> {
         let most = most.map_or("max".into(), |most| most.to_string());
         self.write(&self.path.join("pids.max"), &most)
@@ -89,7 +89,8 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // A group with a process in it cannot go; those of earlier runs go with `--clean`.
+        // A group cannot be removed while a process is in it; `--clean` removes those of earlier
+        // runs.
         let _ = fs::remove_dir(&self.path);
     }
 }
@@ -99,7 +100,7 @@ fn number(path: &Path) -> Result<u64, String> {
     text.trim().parse().map_err(|error| format!("{}: {text:?}: {error}", path.display()))
 }
 
-/// Takes away the empty groups of runs that were killed.
+/// Removes the empty groups of runs that were killed.
 pub fn clean_leftovers(pids: &[u32]) {
     for pid in pids {
         for folder in ["", "memory", "pids"] {

@@ -1,49 +1,46 @@
-//! What clients did and what they were told, as it happened.
+//! What clients requested, and what became of it, as it happened.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// What was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// A value is written.
+    /// Write a value.
     Put,
-    /// A value is written, and acknowledged once another pod has it.
+    /// Write a value, and acknowledge it once another pod has it.
     PutConfirmed,
-    /// A value is written that ends by itself so many milliseconds later.
+    /// Write a value with a TTL in milliseconds.
     PutFor(u64),
-    /// A value is taken away.
+    /// Delete a value.
     Delete,
-    /// A value is read; so is a deletion that found none.
+    /// Read a value; also a deletion that found none.
     Get,
 }
 
-/// What became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// It was done.
+    /// It was executed.
     Acknowledged,
-    /// It was not done, and never will be.
+    /// It was not executed, and never will be.
     Refused(String),
-    /// Nobody can tell: it may have been done, or still be done later.
+    /// It may have been executed, or may still be.
     Unknown(String),
 }
 
 /// One request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Operation {
-    /// Which node was asked.
+    /// The index of the node.
     pub node: usize,
-    /// Which of its processes, counted from 1.
+    /// The number of its process, counted from 1.
     pub incarnation: u32,
-    /// What was asked for.
     pub kind: Kind,
     /// The key.
     pub key: String,
-    /// The value written, or read; none if there was none.
+    /// The value that was written or read.
     pub value: Option<String>,
-    /// The version that the node named.
+    /// The version that the node reported.
     pub version: Option<String>,
     /// Microseconds since the history began.
     pub began: u64,
@@ -67,37 +64,37 @@ impl std::fmt::Display for Operation {
     }
 }
 
-/// All that happened in a scenario.
+/// Everything that happened in a scenario.
 #[derive(Clone, Default)]
 pub struct History {
     /// In no particular order.
     pub operations: Vec<Operation>,
-    /// Node and incarnation of processes that were killed, and when.
+    /// The processes that were killed: node, incarnation and time.
     pub killed: Vec<(usize, u32, u64)>,
-    /// Whether clocks jumped: what a node writes right after its own did, before it has heard of
-    /// others', expires that much too early or too late.
+    /// Whether clocks jumped: what a node writes right after such a jump, before it has learned of
+    /// other clocks, expires too early or too late.
     pub clocks_jump: bool,
 }
 
-/// What a node has once all is quiet.
+/// What a node has at the end.
 #[derive(Clone, Default)]
 pub struct Contents {
-    /// Which node.
+    /// The index of the node.
     pub node: usize,
     /// When this was read.
     pub at: u64,
-    /// Keys that are there, with their values.
+    /// The keys that have a value.
     pub values: BTreeMap<String, String>,
 }
 
-/// A history that several threads write.
+/// A history that several threads append to.
 pub struct Recorder {
     began: Instant,
     history: Mutex<History>,
 }
 
 impl Recorder {
-    /// An empty one that begins now.
+    /// An empty history that begins now.
     pub fn new() -> Self {
         Self { began: Instant::now(), history: Mutex::default() }
     }
@@ -111,23 +108,23 @@ impl Recorder {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a request that is over.
+    /// Adds a finished request.
     pub fn add(&self, operation: Operation) {
         self.history().operations.push(operation);
     }
 
-    /// Takes note of a killed process.
+    /// Records that a process was killed.
     pub fn killed(&self, node: usize, incarnation: u32) {
         let at = self.now();
         self.history().killed.push((node, incarnation, at));
     }
 
-    /// Takes note that clocks jump.
+    /// Records that clocks jump.
     pub fn clocks_jump(&self) {
         self.history().clocks_jump = true;
     }
 
-    /// What there is so far.
+    /// The history so far.
     pub fn snapshot(&self) -> History {
         self.history().clone()
     }

@@ -1,30 +1,29 @@
-//! One HTTP request to a sidecar, and what is known of it when the connection breaks.
+//! One HTTP request to a sidecar, and what is known about it if the connection breaks.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Connecting may take so long; a node that is halted still accepts.
+/// The limit for connecting; even a stopped process accepts connections.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
-/// Each read may take so long.
+/// The limit for each read.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 const MAX_HEADERS: usize = 32;
 
-/// An answer.
 pub struct Answer {
     /// HTTP status code.
     pub status: u16,
-    /// The version of the key's value, if it was said.
+    /// The version of the value, if the response has an `ETag`.
     pub version: Option<String>,
-    /// The body, whole.
+    /// The complete body.
     pub body: Vec<u8>,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 pub enum Broken {
-    /// Nothing was sent: whatever it was, it has not happened.
+    /// Nothing was sent, so the request was not executed.
     Unsent(String),
-    /// The request may have been carried out, or may still be.
+    /// The request may have been executed, or may still be.
     Unknown(String),
 }
 
@@ -32,12 +31,12 @@ impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unsent(why) => write!(f, "not sent: {why}"),
-            Self::Unknown(why) => write!(f, "no answer: {why}"),
+            Self::Unknown(why) => write!(f, "no response: {why}"),
         }
     }
 }
 
-/// Sends a request and reads the answer.
+/// Sends a request and reads the response.
 pub fn request(
     server: SocketAddr,
     method: &str,
@@ -59,7 +58,7 @@ pub fn request(
     stream.write_all(&bytes).map_err(unknown)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(unknown)?;
-    parse(&answer).ok_or_else(|| Broken::Unknown("the answer is isolated".into()))
+    parse(&answer).ok_or_else(|| Broken::Unknown("the response is truncated".into()))
 }
 
 fn parse(bytes: &[u8]) -> Option<Answer> {

@@ -1,4 +1,4 @@
-//! Clients that read and write without a pause, and write down all they do.
+//! Clients that read and write all the time, and record everything.
 //!
 //! Most keys are written through one node only, by one client, one write after another: their
 //! history has one order. A few are written through all nodes at once.
@@ -22,12 +22,12 @@ const THREADS: usize = 4;
 const MAX_PAUSE_MS: u64 = 12;
 /// How often a node writes one of its keys, on average.
 const WRITES_A_KEY: usize = 5;
-/// Of all keys these latest ones are read as often as all others together.
+/// This many of the latest keys are read as often as all others together.
 const LATEST_KEYS: usize = 40;
-/// How long a value with an end lives.
+/// The TTL of values that have one.
 const LIFE_MS: u64 = 500;
 
-/// What the program can do beyond plain reads and writes.
+/// The features that the program has beyond plain reads and writes.
 #[derive(Clone, Copy, Default)]
 pub struct Abilities {
     /// `DELETE /map?k=KEY`.
@@ -36,7 +36,7 @@ pub struct Abilities {
     pub ttl: bool,
     /// `PUT` with `replicas=`.
     pub replicas: bool,
-    /// `ETag` in the answer to a `GET`.
+    /// `ETag` in the response to a `GET`.
     pub versions: bool,
 }
 
@@ -53,7 +53,7 @@ impl std::fmt::Display for Abilities {
 }
 
 impl Abilities {
-    /// Asks a node.
+    /// Tries each feature on a node.
     pub fn of(target: &Target) -> Self {
         let ask = |method, more: &str| {
             http::request(target.http, method, &format!("/map?k=probe{more}"), b"1")
@@ -70,13 +70,13 @@ impl Abilities {
 
 /// What all clients of a load have in common.
 pub struct Common {
-    /// Whom they ask.
+    /// The nodes to which they send requests.
     pub targets: Vec<Arc<Target>>,
-    /// Where they write down what they did.
+    /// Where they record what they do.
     pub recorder: Arc<Recorder>,
-    /// What the program can do.
+    /// The features that the program has.
     pub abilities: Abilities,
-    /// What all keys begin with.
+    /// The prefix of all keys.
     pub prefix: String,
     /// Whether there are keys that all nodes write.
     pub shares: bool,
@@ -86,7 +86,7 @@ pub struct Common {
 }
 
 impl Common {
-    /// Sends a request and writes it down.
+    /// Sends a request and records it.
     pub fn ask(&self, target: &Target, kind: Kind, key: &str, value: Option<String>) -> Outcome {
         let incarnation = target.incarnation.load(Relaxed);
         let (method, more) = match kind {
@@ -120,14 +120,14 @@ impl Common {
                     }
                     (Kind::Get, status) => Outcome::Refused(status.to_string()),
                     (_, 200..300) => Outcome::Acknowledged,
-                    // It is there, but nobody else has said that he has it.
+                    // It is written, but no other node has confirmed it.
                     (_, 504) => Outcome::Unknown("504".into()),
                     (_, status) => Outcome::Refused(status.to_string()),
                 }
             }
         };
         let outcome = match outcome {
-            // Which of two processes was it?
+            // It is unknown which of two processes responded.
             Outcome::Acknowledged if target.incarnation.load(Relaxed) != incarnation => {
                 Outcome::Unknown("the node was started meanwhile".into())
             }
@@ -154,7 +154,7 @@ impl Common {
         name
     }
 
-    /// Any node, seldom one that is known not to serve.
+    /// A random node, rarely one that is known not to serve.
     fn any<'a>(&'a self, random: &mut Rng) -> &'a Target {
         let mut tries = 0;
         loop {
@@ -203,7 +203,7 @@ impl Load {
         Self { threads: (0..THREADS).map(client).collect(), common }
     }
 
-    /// Ends all clients; what they have asked is answered or given up by then.
+    /// Ends all clients, once their last requests are answered or have timed out.
     pub fn stop(&mut self) {
         self.common.ends.store(true, Relaxed);
         self.threads.drain(..).for_each(|thread| drop(thread.join()));
@@ -228,14 +228,14 @@ struct Own<'a> {
     target: &'a Target,
     slot: usize,
     generation: usize,
-    /// Whether its values have an end.
+    /// Whether its values have a TTL.
     ends: bool,
     key: String,
     incarnation: u32,
 }
 
 impl Own<'_> {
-    /// A new key in this one's place, whose history is one of certain writes of one clock.
+    /// Replaces it by a new key, so that the writes of each key are certain and follow one clock.
     fn renew(&mut self, common: &Common) {
         self.incarnation = self.target.incarnation.load(Relaxed);
         self.generation += 1;

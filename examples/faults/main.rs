@@ -1,13 +1,13 @@
-//! Faults made on purpose: real sidecars on a network that can be broken.
+//! Fault injection: real sidecars, on a network that can be broken.
 //!
 //! ```sh
 //! cargo build --release
 //! sudo target/release/examples/faults --short
 //! ```
 //!
-//! Each node is a process in a network namespace of its own. Clients read and write all the time and
-//! write down what they are told. A scenario breaks something, proves that it was broken, and mends
-//! it. Then all nodes must have the same, and nothing that was promised may be missing.
+//! Each node is a process in its own network namespace. Clients read and write all the time and
+//! record the results. A scenario breaks something, proves that it was broken, and repairs it. Then
+//! all nodes must have the same map, and nothing that was promised may be missing.
 
 mod checker;
 mod cluster;
@@ -40,12 +40,12 @@ const HELP: &str =
 
   --short     the cheap scenarios, each as short as it can be
   --scenario  only this one; may be given several times
-  --seed      for all that is left to chance               [drawn, and printed]
+  --seed      of all randomness                            [drawn, and printed]
   --seconds   how long a fault lasts                       [10, with --short 2]
   --nodes     8 to 40                                      [8]
   --binary    the program                                  [target/release/gossip-sidecar]
-  --list      say which scenarios there are
-  --clean     only take away what runs that were killed have left
+  --list      show all scenarios
+  --clean     only remove what killed runs have left behind
 
 Needs root, for network namespaces. Exit code 1 if a scenario fails, 2 if something is missing.
 ";
@@ -141,7 +141,7 @@ fn main() -> ExitCode {
             names => names.iter().any(|name| name == one.name),
         })
         .collect();
-    // Those with the same nodes one after another.
+    // Scenarios with the same setup follow each other, so that the nodes keep running.
     chosen.sort_by_key(|one| one.setup as u8);
     let interrupted = Arc::<AtomicBool>::default();
     watch_signals(&interrupted);
@@ -162,7 +162,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the scenarios; how many passed, failed and were skipped.
+/// Runs the scenarios, and counts how many passed, failed and were skipped.
 fn run(
     options: &Options,
     chosen: &[Scenario],
@@ -187,7 +187,7 @@ fn run(
     counts
 }
 
-/// On SIGTERM and SIGINT all waits end, so that everything is taken away in good order.
+/// Ends all waits on SIGTERM and SIGINT, so that everything is removed in order.
 fn watch_signals(interrupted: &Arc<AtomicBool>) {
     match gossip_sidecar::Signals::new() {
         Err(error) => eprintln!("faults: signals are not handled: {error}"),

@@ -1,16 +1,17 @@
-//! Faults of DNS: answers that are missing, wrong or too many.
+//! Scenarios: faults of DNS, such as missing, wrong or too many answers.
 
 use crate::cluster::{Cluster, SHORT_MEMORY, Setup};
 use crate::dns::Answer;
 use crate::node::Node;
-use crate::scenarios::{Proof, Run, Scenario, Trouble, ensure};
+use crate::scenarios::{Proof, Run, Scenario, Unfinished, ensure};
 use std::time::Duration;
 
-/// Two rounds of one second, and for slack a look-up that was under way and has its own deadline.
+/// Two rounds of one second, and the time that a pending look-up may take.
 const RECOVERY_LIMIT: Duration = Duration::from_millis(2000 + 2000);
-/// Until each node has asked again; a look-up without an answer takes 2 s and comes twice.
+/// Until each node has looked up its peers again; a look-up without an answer takes 2 s, and there
+/// are two.
 const ASK_LIMIT: Duration = Duration::from_secs(12);
-/// An answer that is good for nothing may be taken up late, but it must be for this to be a test.
+/// Useless answers may take effect late, but the test requires that they do.
 const TAKE_LIMIT: Duration = Duration::from_secs(60);
 
 /// The scenarios of this file.
@@ -33,7 +34,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "dns-death",
         about: "no DNS at all for longer than half of TOMBSTONE_TTL",
         is_cheap: true,
-        setup: Setup::Forgetful,
+        setup: Setup::ShortTombstones,
         run: death,
     },
     Scenario {
@@ -45,7 +46,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-/// Waits until every node has asked this often more and was answered like that.
+/// Waits until every node has got this kind of answer this many times more.
 fn wait_for_questions(run: &mut Run, kind: &'static str, times: u64) -> Result<u64, String> {
     let nodes = 0..run.cluster.nodes.len();
     let before: Vec<u64> = nodes.clone().map(|node| run.cluster.asked(node, kind)).collect();
@@ -59,7 +60,7 @@ fn wait_for_questions(run: &mut Run, kind: &'static str, times: u64) -> Result<u
     Ok(nodes.map(|node| run.cluster.asked(node, kind) - before[node]).sum())
 }
 
-/// Waits until every node that is running has taken so many addresses from DNS.
+/// Waits until every running node has this many addresses from DNS.
 fn wait_for_peers(
     run: &mut Run,
     wanted: impl Fn(&Cluster, &Node) -> usize,
@@ -79,35 +80,35 @@ fn wait_until_all_are_known(run: &mut Run) -> Result<Duration, String> {
     wait_for_peers(run, |cluster, node| cluster.size(&node.cluster) - 1, RECOVERY_LIMIT)
 }
 
-fn modes(run: &mut Run) -> Result<Proof, Trouble> {
+fn modes(run: &mut Run) -> Result<Proof, Unfinished> {
     let dead = run.cluster.network.dead_addresses(1000);
     let many = dead[..1000 - run.cluster.nodes.len()].to_vec();
     let of_all = run.cluster.addresses("a");
     let among_many = [many, of_all].concat();
     let ten_dead = dead[..10].to_vec();
     let others = run.cluster.nodes.len() - 1;
-    type Told = Box<dyn Fn(&Node) -> Answer>;
-    // With how many peers a node goes on: without an answer, with those that it knew.
-    let told: [(&str, usize, Told); 7] = [
+    type AnswerFor = Box<dyn Fn(&Node) -> Answer>;
+    // The number of peers that a node then has: those that it knew, if it gets no answer.
+    let told: [(&str, usize, AnswerFor); 7] = [
         ("NXDOMAIN", others, Box::new(|_| Answer::NoSuchName)),
         ("SERVFAIL", others, Box::new(|_| Answer::ServerFailure)),
         ("silence", others, Box::new(|_| Answer::Silence)),
         ("nothing", others, Box::new(|_| Answer::Nothing)),
         ("1000 addresses", 999, Box::new(move |_| Answer::Addresses(among_many.clone()))),
         ("dead ones", 10, Box::new(move |_| Answer::Addresses(ten_dead.clone()))),
-        ("ourselves", 0, Box::new(|node| Answer::Addresses(vec![node.place.data]))),
+        ("the own address", 0, Box::new(|node| Answer::Addresses(vec![node.namespace.data]))),
     ];
     let mut proof = Vec::new();
     for (name, peers, told) in told {
         let truncated = run.cluster.dns.truncated();
         run.cluster.dns_says(&told);
         let kind = told(&run.cluster.nodes[0]).kind();
-        // The first answer counted may belong to a question from before.
+        // The first answer may belong to an earlier query.
         let answers = wait_for_questions(run, kind, 2)?;
         if kind == "long" {
-            let cut_off = run.cluster.dns.truncated() - truncated;
-            ensure(cut_off > 0, || "no long answer was isolated".into())?;
-            proof.push(format!("{cut_off} cut off"));
+            let truncated = run.cluster.dns.truncated() - truncated;
+            ensure(truncated > 0, || "no long answer was truncated".into())?;
+            proof.push(format!("{truncated} truncated"));
         }
         let taken = wait_for_peers(run, |_, _| peers, TAKE_LIMIT)
             .map_err(|why| format!("told {name}: {why}"))?;
@@ -120,15 +121,15 @@ fn modes(run: &mut Run) -> Result<Proof, Trouble> {
     Ok(format!("answers (until taken up, until recovered): {}", proof.join(", ")))
 }
 
-fn new_address(run: &mut Run) -> Result<Proof, Trouble> {
+fn new_address(run: &mut Run) -> Result<Proof, Unfinished> {
     let mut moves = Vec::new();
     for index in [1, run.cluster.nodes.len() - 1] {
-        let old = run.cluster.nodes[index].place.data;
+        let old = run.cluster.nodes[index].namespace.data;
         run.cluster.nodes[index].leave(Duration::from_secs(8))?;
         run.cluster.readdress(index)?;
         run.cluster.start(index)?;
         run.cluster.dns_is_good();
-        let new = run.cluster.nodes[index].place.data;
+        let new = run.cluster.nodes[index].namespace.data;
         run.cluster.wait_until_ready()?;
         wait_until_all_are_known(run)?;
         run.spreads(index, 0, Duration::from_secs(5))?;
@@ -138,11 +139,11 @@ fn new_address(run: &mut Run) -> Result<Proof, Trouble> {
     Ok(moves.join(", "))
 }
 
-fn death(run: &mut Run) -> Result<Proof, Trouble> {
+fn death(run: &mut Run) -> Result<Proof, Unfinished> {
     run.cluster.dns_says(|_| Answer::Silence);
     let restarted = run.cluster.nodes.len() - 1;
     wait_for_questions(run, "silence", 1)?;
-    // A newcomer without DNS knows nobody; the others still call its address.
+    // A newcomer without DNS knows no peer, but the others still connect to its address.
     run.cluster.nodes[restarted].leave(Duration::from_secs(8))?;
     run.cluster.start(restarted)?;
     let time = run.time.max(SHORT_MEMORY / 2 + Duration::from_secs(2));
@@ -159,7 +160,7 @@ fn death(run: &mut Run) -> Result<Proof, Trouble> {
     ))
 }
 
-fn swapped(run: &mut Run) -> Result<Proof, Trouble> {
+fn swapped(run: &mut Run) -> Result<Proof, Unfinished> {
     let refused = |run: &Run| -> Vec<u64> {
         run.cluster.nodes.iter().map(|node| node.count("nRefusedCluster")).collect()
     };

@@ -1,8 +1,8 @@
-//! Network namespaces, one a node, and what is in them.
+//! Network namespaces, one for each node, and their links.
 //!
 //! Each has two links. `ctl` is a cable to a bridge on this machine, over which the driver speaks
-//! HTTP and the node asks for names; it is never disturbed. `data` is a tunnel (VXLAN) whose packets
-//! come out at the [`crate::wire`], which passes them on as a bad network would.
+//! HTTP and the node asks for names; it is never disturbed. `data` is a tunnel (VXLAN) whose
+//! packets come out at the [`crate::wire`], which passes them on as a bad network would.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -11,19 +11,19 @@ use std::process::{Command, Stdio};
 /// Where iproute2 finds what replaces a namespace's files in `/etc`.
 const NETNS_ETC: &str = "/etc/netns";
 
-/// All that the suite makes is called this, the process id, and what it is.
+/// Names of everything that the suite creates begin with this and the process id.
 const PREFIX: &str = "gsf";
 
-/// The name at which the nodes look for each other.
+/// The name under which the nodes look each other up.
 pub const SERVICE: &str = "peers.test";
 
-/// All data addresses are on one link with this prefix, also those at which nobody is.
+/// The prefix length of the link with all data addresses, including unused ones.
 const DATA_PREFIX_LENGTH: u8 = 16;
 
 /// What a tunnel leaves of a packet of 1500 bytes.
 const TUNNEL_MTU: u16 = 1450;
 
-/// What must be installed, and the Debian package that has it.
+/// The programs that must be installed, and their Debian packages.
 const TOOLS: [(&str, &str); 6] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
@@ -33,7 +33,7 @@ const TOOLS: [(&str, &str); 6] = [
     ("sh", "dash"),
 ];
 
-/// Runs a program to its end; its last words are the error.
+/// Runs a program to its end; what it prints to stderr is the error.
 pub fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     run_with_input(program, arguments, "")
 }
@@ -57,12 +57,12 @@ fn run_with_input(program: &str, arguments: &[&str], input: &str) -> Result<Stri
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// What this machine lacks to run the suite at all, in words for people.
+/// What this machine lacks to run the suite.
 pub fn missing() -> Vec<String> {
     let mut missing = Vec::new();
     for (tool, package) in TOOLS {
-        let mut places = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter();
-        if !places.any(|place| std::path::Path::new(place).join(tool).exists()) {
+        let mut directories = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter();
+        if !directories.any(|directory| std::path::Path::new(directory).join(tool).exists()) {
             missing.push(format!("{tool} is not installed (apt-get install {package})"));
         }
     }
@@ -87,7 +87,7 @@ pub fn missing() -> Vec<String> {
 
 /// One namespace and its addresses.
 #[derive(Clone)]
-pub struct Place {
+pub struct Namespace {
     /// The namespace's name.
     pub name: String,
     /// For HTTP and DNS.
@@ -96,12 +96,12 @@ pub struct Place {
     pub data: Ipv4Addr,
 }
 
-/// All the namespaces of this run; taken away again when dropped.
+/// All the namespaces of this run; removed when dropped.
 pub struct Network {
     subnet: u8,
     tunnel_port: u16,
     /// In the order of the nodes.
-    pub places: Vec<Place>,
+    pub namespaces: Vec<Namespace>,
 }
 
 impl Network {
@@ -109,13 +109,14 @@ impl Network {
     pub fn new() -> Result<Self, String> {
         let bridge = bridge(std::process::id());
         let taken = run("ip", &["-4", "-oneline", "address"])?;
-        // 198.18.0.0/15 is set aside for measuring networks (RFC 2544): no real host is there.
+        // 198.18.0.0/15 is reserved for benchmarks of networks (RFC 2544), so that no real host has
+        // such an address.
         let first = (std::process::id() % 250) as u8;
         let subnet = (0..250)
             .map(|step| ((u16::from(first) + step) % 250) as u8)
             .find(|subnet| !taken.contains(&format!(" 198.18.{subnet}.")))
             .ok_or("all networks in 198.18.0.0/16 are in use")?;
-        let network = Self { subnet, tunnel_port: 0, places: Vec::new() };
+        let network = Self { subnet, tunnel_port: 0, namespaces: Vec::new() };
         let address = network.driver();
         batch(
             None,
@@ -136,7 +137,7 @@ impl Network {
         Ipv4Addr::new(198, 19, self.subnet, host)
     }
 
-    /// Addresses of the data network at which nobody is.
+    /// Unused addresses of the data network.
     pub fn dead_addresses(&self, count: usize) -> Vec<Ipv4Addr> {
         let other = self.subnet.wrapping_add(1);
         let at = |index: usize| {
@@ -145,7 +146,7 @@ impl Network {
         (0..count).map(at).collect()
     }
 
-    /// Makes a namespace for each of so many nodes. Their tunnels end at this port of the driver.
+    /// Creates a namespace for each node. Their tunnels end at this port of the driver.
     pub fn make(&mut self, nodes: usize, tunnel_port: u16) -> Result<(), String> {
         self.tunnel_port = tunnel_port;
         let pid = std::process::id();
@@ -156,12 +157,12 @@ impl Network {
             let control = Ipv4Addr::new(198, 18, self.subnet, 10 + index as u8);
             let data = self.data_address(10 + index as u8);
             let etc = format!("{NETNS_ETC}/{name}");
-            // One try a second: what the system's default of five would hide is what we look at.
+            // One attempt a second: the system's default of five would hide what is tested here.
             let resolver = format!("nameserver {}\noptions timeout:1 attempts:2\n", self.driver());
             std::fs::create_dir_all(&etc)
                 .and_then(|()| std::fs::write(format!("{etc}/resolv.conf"), resolver))
                 .map_err(|error| format!("{etc}/resolv.conf: {error}"))?;
-            self.places.push(Place { name: name.clone(), control, data });
+            self.namespaces.push(Namespace { name: name.clone(), control, data });
             batch(
                 None,
                 &format!(
@@ -169,7 +170,7 @@ impl Network {
                 ),
             )?;
             let (driver, [.., c, d]) = (self.driver(), data.octets());
-            // The wire finds a packet's receiver by its IP address: no need to ask for its MAC.
+            // The wire finds a packet's receiver by its IP address, so that no ARP is needed.
             batch(
                 Some(&name),
                 &format!(
@@ -182,31 +183,31 @@ address add {data}/{DATA_PREFIX_LENGTH} dev data
 "
                 ),
             )?;
-            // Otherwise packets leave without a checksum and larger than the link takes, which a
-            // real network card would put right and the wire would not.
+            // Otherwise packets leave without a checksum and larger than the link's MTU, which a
+            // real network card would fix and the wire does not.
             let arguments = ["netns", "exec", &name, "ethtool", "-K", "data", "tx", "off"];
             run("ip", &arguments)?;
         }
         Ok(())
     }
 
-    /// Gives a node another data address, as a pod gets when it is made anew.
+    /// Gives a node another data address, like a pod that is recreated.
     pub fn readdress(&mut self, index: usize, data: Ipv4Addr) -> Result<(), String> {
-        let place = &mut self.places[index];
-        let old = std::mem::replace(&mut place.data, data);
+        let namespace = &mut self.namespaces[index];
+        let old = std::mem::replace(&mut namespace.data, data);
         let length = DATA_PREFIX_LENGTH;
         batch(
-            Some(&place.name),
+            Some(&namespace.name),
             &format!("address del {old}/{length} dev data\naddress add {data}/{length} dev data\n"),
         )
     }
 
-    /// Where the tunnel of a node ends in its namespace, and the MAC address behind it.
+    /// The end of a node's tunnel in its namespace, and the MAC address behind it.
     pub fn tunnel(&self, index: usize) -> (SocketAddr, [u8; 6]) {
-        let place = &self.places[index];
-        // The MAC address stays what it was when the IP address changes.
+        let namespace = &self.namespaces[index];
+        // The MAC address does not change with the IP address.
         let [.., c, d] = self.data_address(10 + index as u8).octets();
-        (SocketAddrV4::new(place.control, self.tunnel_port).into(), [2, 0, 0, 0, c, d])
+        (SocketAddrV4::new(namespace.control, self.tunnel_port).into(), [2, 0, 0, 0, c, d])
     }
 }
 
@@ -227,7 +228,7 @@ fn batch(namespace: Option<&str>, commands: &str) -> Result<(), String> {
     run_with_input("ip", &arguments, commands).map(drop)
 }
 
-/// Takes away what the run with this process id has made; what is not there is no error.
+/// Removes whatever the run with this process id has created.
 fn clean(pid: u32) {
     let prefix = format!("{PREFIX}-{pid}-");
     for name in namespaces().iter().filter(|name| name.starts_with(&prefix)) {
@@ -237,9 +238,9 @@ fn clean(pid: u32) {
         let _ = run("ip", &["netns", "delete", name]);
         let _ = std::fs::remove_dir_all(format!("{NETNS_ETC}/{name}"));
     }
-    // Only if nothing else is in it.
+    // Succeeds only if it is empty.
     let _ = std::fs::remove_dir(NETNS_ETC);
-    // A namespace takes its end of a cable along in its own time.
+    // The kernel removes a namespace's end of a cable some time after the namespace.
     let bridge = bridge(pid);
     let links = run("ip", &["-oneline", "link"]).unwrap_or_default();
     let names = links.lines().filter_map(|line| line.split([' ', ':', '@']).nth(2));
@@ -258,7 +259,7 @@ fn namespaces() -> Vec<String> {
     list.lines().filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect()
 }
 
-/// Takes away what earlier runs have left that were killed; returns their process ids.
+/// Removes what killed runs have left behind, and returns their process ids.
 pub fn clean_leftovers() -> Vec<u32> {
     let from_namespace = |name: &String| {
         name.strip_prefix(PREFIX)?.strip_prefix('-')?.split('-').next()?.parse().ok()
@@ -271,7 +272,7 @@ pub fn clean_leftovers() -> Vec<u32> {
     pids.dedup();
     let comm = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok();
     let own = comm("self");
-    // An id may have passed to another program meanwhile.
+    // The id may belong to another program by now.
     let is_running = |pid: &u32| own.is_some() && comm(&pid.to_string()) == own;
     pids.retain(|pid| !is_running(pid));
     pids.iter().for_each(|&pid| clean(pid));

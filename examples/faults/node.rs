@@ -1,7 +1,7 @@
-//! One sidecar: a real process in its namespace.
+//! A sidecar: a real process in its namespace.
 
 use crate::http;
-use crate::network::{Place, SERVICE};
+use crate::network::{Namespace, SERVICE};
 use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -16,31 +16,31 @@ use std::time::{Duration, Instant};
 const CLIENT_PORT: u16 = 8080;
 /// The port on which the sidecars talk to each other.
 pub const PEER_PORT: u16 = 46747;
-/// What is kept of a node's log.
+/// How much of a node's log is kept.
 const LOG_LINES: usize = 400;
-/// A process that was killed is gone within this time.
+/// A killed process ends within this time.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// What clients know of a node.
 pub struct Target {
-    /// Which one.
+    /// Its index.
     pub index: usize,
-    /// Its HTTP interface; stays the same for good.
+    /// Its HTTP address, which never changes.
     pub http: SocketAddr,
-    /// How often its process was started.
+    /// The number of its starts.
     pub incarnation: AtomicU32,
-    /// Whether it is worth asking.
+    /// Whether it is expected to serve.
     pub serves: AtomicBool,
 }
 
-/// Where else than usual a process runs.
+/// Unusual surroundings of a process.
 #[derive(Clone, Default)]
 pub struct Surroundings {
-    /// A file of a control group to which a process is added by writing its id.
+    /// The file of a control group to which the process writes its id.
     pub group: Option<String>,
     /// The working directory.
     pub directory: Option<String>,
-    /// Where its log goes instead of to us.
+    /// Where its log goes instead of to the driver.
     pub log_to: Option<String>,
 }
 
@@ -49,7 +49,7 @@ pub struct Node {
     /// What clients know.
     pub target: Arc<Target>,
     /// Its namespace.
-    pub place: Place,
+    pub namespace: Namespace,
     /// The cluster that it belongs to.
     pub cluster: String,
     /// For the next start.
@@ -60,16 +60,16 @@ pub struct Node {
 
 impl Node {
     /// A node that is not running yet.
-    pub fn new(index: usize, place: Place) -> Self {
+    pub fn new(index: usize, namespace: Namespace) -> Self {
         let target = Target {
             index,
-            http: SocketAddr::from((place.control, CLIENT_PORT)),
+            http: SocketAddr::from((namespace.control, CLIENT_PORT)),
             incarnation: AtomicU32::new(0),
             serves: AtomicBool::new(false),
         };
         Self {
             target: Arc::new(target),
-            place,
+            namespace,
             cluster: "default".into(),
             surroundings: Surroundings::default(),
             child: None,
@@ -80,14 +80,15 @@ impl Node {
     /// Starts the process; does not wait until it serves.
     pub fn start(&mut self, binary: &Path, settings: &[(&str, &str)]) -> Result<(), String> {
         let Surroundings { group, directory, log_to } = self.surroundings.clone();
-        let place = &self.place;
-        // Each of the programs replaces the one before, so that the process id is the sidecar's.
+        let namespace = &self.namespace;
+        // Each of the programs replaces the one before, so that the sidecar has the process id of
+        // the first.
         let mut script = String::new();
         if let Some(group) = group {
             script += &format!("echo $$ >{group} && ");
         }
-        script += &format!("exec ip netns exec {} setpriv --pdeathsig KILL -- ", place.name);
-        // Behind `ip`, which mounts things and may lose the working directory.
+        script += &format!("exec ip netns exec {} setpriv --pdeathsig KILL -- ", namespace.name);
+        // After `ip`, which changes mounts and may lose the working directory.
         match directory {
             Some(directory) => script += &format!("sh -c 'cd {directory} && exec \"$0\"' \"$0\""),
             None => script += "\"$0\"",
@@ -101,12 +102,12 @@ impl Node {
             .arg(binary)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("CLIENT_BIND", place.control.to_string())
+            .env("CLIENT_BIND", namespace.control.to_string())
             .env("CLIENT_PORT", CLIENT_PORT.to_string())
-            .env("PEER_BIND", place.data.to_string())
+            .env("PEER_BIND", namespace.data.to_string())
             .env("PEER_PORT", PEER_PORT.to_string())
             .env("SERVICE_DNS_NAME", SERVICE)
-            .env("MY_POD_IP", place.data.to_string())
+            .env("MY_POD_IP", namespace.data.to_string())
             .env("MY_POD_NAME", &name)
             .env("CLUSTER", &self.cluster)
             .env("SYNC_INTERVAL", "1s")
@@ -115,7 +116,7 @@ impl Node {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            // Ctrl-C is for the driver, which then ends the nodes.
+            // Ctrl-C must reach the driver only, which then ends the nodes.
             .process_group(0)
             .spawn()
             .map_err(|error| format!("{name}: {}: {error}", binary.display()))?;
@@ -141,7 +142,7 @@ impl Node {
         self.child.as_ref().map_or(0, Child::id)
     }
 
-    /// Whether there is a process, as far as we know.
+    /// Whether a process was started and not seen to end.
     pub fn is_started(&self) -> bool {
         self.child.is_some()
     }
@@ -173,7 +174,7 @@ impl Node {
         }
     }
 
-    /// Kills the process and proves it.
+    /// Kills the process, and checks that the signal ended it.
     pub fn kill(&mut self) -> Result<(), String> {
         self.target.serves.store(false, Relaxed);
         self.signal("KILL")?;
@@ -186,7 +187,7 @@ impl Node {
         }
     }
 
-    /// Asks the process to leave, and waits until it has.
+    /// Sends SIGTERM, and waits until the process has exited.
     pub fn leave(&mut self, limit: Duration) -> Result<(), String> {
         self.signal("TERM")?;
         let status = self.wait_for_end(limit)?;
@@ -196,7 +197,7 @@ impl Node {
         }
     }
 
-    /// The state letter in `/proc/PID/stat`: `T` is halted.
+    /// The state letter in `/proc/PID/stat`: `T` means stopped.
     pub fn state(&self) -> char {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
         let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
@@ -230,7 +231,7 @@ impl Node {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
     }
 
-    /// The numbers and facts of `/stats`; none if it does not answer.
+    /// The values of `/stats`; none if the node does not respond.
     pub fn stats(&self) -> HashMap<String, String> {
         let Ok(answer) = http::request(self.target.http, "GET", "/stats", &[]) else {
             return HashMap::new();
@@ -240,7 +241,7 @@ impl Node {
         pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
-    /// One number of `/stats`; 0 if there is no answer.
+    /// A number in `/stats`; 0 if the node does not respond.
     pub fn count(&self, name: &str) -> u64 {
         self.stats().get(name).and_then(|value| value.parse().ok()).unwrap_or(0)
     }
@@ -256,7 +257,7 @@ impl Node {
         log.iter().skip(log.len().saturating_sub(lines)).cloned().collect()
     }
 
-    /// How many lines of its log have this in them.
+    /// How many lines of its log contain this text.
     pub fn logged(&self, text: &str) -> usize {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.iter().filter(|line| line.contains(text)).count()

@@ -1,14 +1,14 @@
-//! Faults of processes and of their clocks: killed, halted, restarted, set wrong.
+//! Scenarios: faults of processes and of their clocks.
 
 use crate::cluster::{SHORT_MEMORY, START_LIMIT, Setup};
 use crate::history::{Kind, Outcome};
-use crate::scenarios::{Proof, Run, Scenario, Trouble, ensure};
+use crate::scenarios::{Proof, Run, Scenario, Unfinished, ensure};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// A node that leaves pushes what it has for 5 s at most.
+/// A node drains for 5 s at most.
 const LEAVE_LIMIT: Duration = Duration::from_secs(8);
-/// The library that shows a process another time, without touching the machine's clock.
+/// The library that gives a process another time without changing the machine's clock.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 /// The scenarios of this file.
@@ -31,7 +31,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "sigstop-long",
         about: "a node is halted until the others have purged their deletions",
         is_cheap: true,
-        setup: Setup::Forgetful,
+        setup: Setup::ShortTombstones,
         run: sigstop_long,
     },
     Scenario {
@@ -50,7 +50,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-fn sigkill(run: &mut Run) -> Result<Proof, Trouble> {
+fn sigkill(run: &mut Run) -> Result<Proof, Unfinished> {
     let nodes = run.cluster.nodes.len();
     let (began, mut kills) = (Instant::now(), 0);
     while began.elapsed() < run.time || kills < 3 {
@@ -80,7 +80,7 @@ fn halt(run: &mut Run, index: usize, time: Duration) -> Result<(), String> {
     run.cluster.nodes[index].signal("CONT")
 }
 
-fn sigstop(run: &mut Run) -> Result<Proof, Trouble> {
+fn sigstop(run: &mut Run) -> Result<Proof, Unfinished> {
     let first = run.random.usize(..run.cluster.nodes.len());
     let second = (first + 1) % run.cluster.nodes.len();
     for index in [first, second] {
@@ -93,8 +93,8 @@ fn sigstop(run: &mut Run) -> Result<Proof, Trouble> {
     ))
 }
 
-/// Deletes a value at one node while another is halted, until the deletion itself is purged.
-fn sigstop_long(run: &mut Run) -> Result<Proof, Trouble> {
+/// Deletes values on one node while another is stopped, until the tombstones are purged.
+fn sigstop_long(run: &mut Run) -> Result<Proof, Unfinished> {
     let halted = run.cluster.nodes.len() - 1;
     let common = run.loads[0].common.clone();
     let keys: Vec<String> = (0..10).map(|at| format!("{}-gone-{at}", common.prefix)).collect();
@@ -113,7 +113,7 @@ fn sigstop_long(run: &mut Run) -> Result<Proof, Trouble> {
     let deletes = run.cluster.abilities.delete;
     let tombstones = || run.cluster.nodes[0].count("tombstones");
     let before = tombstones();
-    // After it has stopped, so that it cannot have heard of it.
+    // After it has stopped, so that it cannot have received them.
     let node = &run.cluster.nodes[halted];
     node.target.serves.store(false, std::sync::atomic::Ordering::Relaxed);
     node.signal("STOP")?;
@@ -124,28 +124,28 @@ fn sigstop_long(run: &mut Run) -> Result<Proof, Trouble> {
     }
     let after = tombstones();
     halt(run, halted, SHORT_MEMORY + Duration::from_secs(3))?;
-    let forgot =
-        run.cluster.wait("the node has met the others", Duration::from_secs(10), |cluster| {
+    let purge_took =
+        run.cluster.wait("the node has had an exchange", Duration::from_secs(10), |cluster| {
             let purged = cluster.nodes[halted].count("nEntriesPurged");
             ensure(!deletes || purged > 0, || "it has purged nothing".into())
         })?;
-    let (seconds, moment) = (SHORT_MEMORY.as_secs() + 3, forgot.as_secs_f64());
+    let (seconds, moment) = (SHORT_MEMORY.as_secs() + 3, purge_took.as_secs_f64());
     let purged = run.cluster.nodes[halted].count("nEntriesPurged");
     Ok(format!(
-        "node {halted} in state T for {seconds} s; tombstones elsewhere {before} then {after}; it forgot {purged} entries within {moment:.1} s"
+        "node {halted} in state T for {seconds} s; tombstones elsewhere {before} then {after}; it purged {purged} entries within {moment:.1} s"
     ))
 }
 
-fn rolling_restart(run: &mut Run) -> Result<Proof, Trouble> {
+fn rolling_restart(run: &mut Run) -> Result<Proof, Unfinished> {
     let mut longest = Duration::ZERO;
     for index in 0..run.cluster.nodes.len() {
-        // So that it has something of its own to hand over.
+        // So that it has writes of its own to push.
         run.cluster.endure(run.time / run.cluster.nodes.len() as u32)?;
         let began = Instant::now();
         run.cluster.nodes[index].leave(LEAVE_LIMIT)?;
         longest = longest.max(began.elapsed());
         let word = run.cluster.nodes[index].logged("exiting: peers have everything");
-        ensure(word > 0, || format!("node {index} left without a peer's word"))?;
+        ensure(word > 0, || format!("node {index} exited without a peer's confirmation"))?;
         run.cluster.start(index)?;
         run.cluster.wait("the node is ready again", START_LIMIT, |cluster| {
             ensure(cluster.nodes[index].is_ready(), || format!("node {index} is not"))
@@ -155,7 +155,7 @@ fn rolling_restart(run: &mut Run) -> Result<Proof, Trouble> {
     Ok(format!("{nodes} processes ended with 0 after SIGTERM, the slowest in {ms} ms"))
 }
 
-/// Says how far a clock is off; taken away when dropped.
+/// A file with the offset of a clock; removed when dropped.
 struct ClockFile(PathBuf);
 
 impl Drop for ClockFile {
@@ -164,9 +164,9 @@ impl Drop for ClockFile {
     }
 }
 
-fn clocks(run: &mut Run) -> Result<Proof, Trouble> {
+fn clocks(run: &mut Run) -> Result<Proof, Unfinished> {
     if !Path::new(FAKETIME).exists() {
-        return Err(Trouble::Impossible(format!(
+        return Err(Unfinished::Impossible(format!(
             "{FAKETIME} is missing (apt-get install faketime)"
         )));
     }
@@ -199,7 +199,7 @@ fn clocks(run: &mut Run) -> Result<Proof, Trouble> {
     }
     let off: u64 = run.cluster.nodes.iter().map(|node| node.count("nClocksOff")).sum();
     ensure(off > 0, || "no node has seen that a clock is off".into())?;
-    // Their clocks are right again before all is judged, as after a repair.
+    // Their clocks are right again before the verdict, as after a repair.
     for index in 0..clocks.len() {
         run.cluster.nodes[index].leave(LEAVE_LIMIT)?;
         run.cluster.start(index)?;

@@ -1,9 +1,9 @@
-//! Faults of the machine: no disk, no memory, no threads, no descriptors.
+//! Scenarios: faults of the machine, which has no disk, memory, threads or descriptors left.
 
 use crate::group::Group;
 use crate::http;
 use crate::network;
-use crate::scenarios::{Proof, Run, Scenario, Trouble, ensure, usual};
+use crate::scenarios::{Proof, Run, Scenario, Unfinished, ensure, usual};
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
@@ -13,15 +13,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 const LEAVE_LIMIT: Duration = Duration::from_secs(8);
-/// A node serves again so soon after it was given back what it lacked.
+/// A node must serve again within this time after the shortage.
 const SERVE_LIMIT: Duration = Duration::from_secs(10);
-/// A shortage must have been met within this time.
+/// A shortage must show its effect within this time.
 const FAULT_LIMIT: Duration = Duration::from_secs(10);
-/// What a node may need beyond what it has before the kernel ends it.
+/// How much more memory a node may use before the kernel kills it.
 const SPARE_MEMORY: u64 = 3 << 20;
 const BULK_BYTES: usize = 256 << 10;
 const BULK_VALUES: usize = 40;
-/// Descriptors that a node may open beyond those that it has.
+/// How many more descriptors a node may open.
 const SPARE_DESCRIPTORS: usize = 10;
 
 /// The scenarios of this file.
@@ -32,7 +32,7 @@ pub const SCENARIOS: &[Scenario] = &[
     usual("no-descriptors", "a node can open no more connections", no_descriptors),
 ];
 
-/// A small disk in memory; taken away when dropped.
+/// A small disk in memory; removed when dropped.
 struct Disk(PathBuf);
 
 impl Disk {
@@ -45,7 +45,7 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Writes until no more goes; the kind of the error.
+    /// Writes until the disk is full, and returns the kind of the error.
     fn fill(&self) -> Result<ErrorKind, String> {
         let path = self.0.join("ballast");
         let mut file =
@@ -75,7 +75,7 @@ impl Drop for Disk {
     }
 }
 
-/// Starts a node anew where it is to run.
+/// Restarts a node in other surroundings.
 fn restart(run: &mut Run, index: usize, prepare: impl FnOnce(&mut Run)) -> Result<(), String> {
     run.cluster.nodes[index].leave(LEAVE_LIMIT)?;
     prepare(run);
@@ -84,7 +84,7 @@ fn restart(run: &mut Run, index: usize, prepare: impl FnOnce(&mut Run)) -> Resul
     Ok(())
 }
 
-fn disk_full(run: &mut Run) -> Result<Proof, Trouble> {
+fn disk_full(run: &mut Run) -> Result<Proof, Unfinished> {
     let victim = run.cluster.nodes.len() - 1;
     let disk = Disk::new()?;
     let full = disk.fill()?;
@@ -107,18 +107,18 @@ fn disk_full(run: &mut Run) -> Result<Proof, Trouble> {
         let index = node.target.index;
         ensure(written.is_empty(), || format!("node {index} writes to {}", written.join(", ")))?;
     }
-    // Before the disk is gone.
+    // Before the disk is removed.
     restart(run, victim, |run| run.cluster.nodes[victim].surroundings = Default::default())?;
     Ok(format!(
         "{directory}: {full:?}, then {read_only:?}, log to /dev/full; no node has a file open for writing"
     ))
 }
 
-fn out_of_memory(run: &mut Run) -> Result<Proof, Trouble> {
+fn out_of_memory(run: &mut Run) -> Result<Proof, Unfinished> {
     let victim = run.cluster.nodes.len() - 1;
-    let group = Group::new("memory").map_err(Trouble::Impossible)?;
-    let door = group.door();
-    restart(run, victim, |run| run.cluster.nodes[victim].surroundings.group = Some(door))?;
+    let group = Group::new("memory").map_err(Unfinished::Impossible)?;
+    let procs_file = group.procs_file();
+    restart(run, victim, |run| run.cluster.nodes[victim].surroundings.group = Some(procs_file))?;
     let limit = group.memory()? + SPARE_MEMORY;
     group.limit_memory(limit)?;
     let target = run.cluster.nodes[victim].target.clone();
@@ -137,10 +137,10 @@ fn out_of_memory(run: &mut Run) -> Result<Proof, Trouble> {
         written += usize::from(put.is_ok());
         std::thread::sleep(Duration::from_millis(5));
     };
-    run.wrote_off(victim);
+    run.record_kill(victim);
     ensure(status.signal() == Some(9), || format!("node {victim} ended with {status}"))?;
     let killed = group.killed();
-    ensure(killed > 0, || "the kernel counts no process that it killed".into())?;
+    ensure(killed > 0, || "the kernel counts no killed process".into())?;
     run.cluster.nodes[victim].surroundings.group = None;
     run.cluster.start(victim)?;
     run.cluster.wait_until_ready()?;
@@ -149,7 +149,7 @@ fn out_of_memory(run: &mut Run) -> Result<Proof, Trouble> {
         ensure(own >= others, || format!("node {victim} has {own} keys, node 0 {others}"))
     })?;
     let keys = run.cluster.nodes[victim].count("keys");
-    // The scenarios to come need not carry these along.
+    // Later scenarios need not keep these large values.
     for index in 0..=written {
         let _ = http::request(run.cluster.nodes[0].target.http, "PUT", &address(index), &[]);
     }
@@ -158,7 +158,7 @@ fn out_of_memory(run: &mut Run) -> Result<Proof, Trouble> {
     ))
 }
 
-/// Opens connections to a node, each with a request that is not over.
+/// Opens connections to a node, each with an incomplete request.
 fn hold_connections(run: &Run, index: usize, count: usize) -> Vec<TcpStream> {
     let http = run.cluster.nodes[index].target.http;
     let connect = |_| {
@@ -176,11 +176,11 @@ fn serves_again(run: &mut Run, index: usize) -> Result<Duration, String> {
     })
 }
 
-fn no_threads(run: &mut Run) -> Result<Proof, Trouble> {
+fn no_threads(run: &mut Run) -> Result<Proof, Unfinished> {
     let victim = run.cluster.nodes.len() - 1;
-    let group = Group::new("pids").map_err(Trouble::Impossible)?;
-    let door = group.door();
-    restart(run, victim, |run| run.cluster.nodes[victim].surroundings.group = Some(door))?;
+    let group = Group::new("pids").map_err(Unfinished::Impossible)?;
+    let procs_file = group.procs_file();
+    restart(run, victim, |run| run.cluster.nodes[victim].surroundings.group = Some(procs_file))?;
     let threads = group.processes()?;
     group.limit_processes(Some(threads))?;
     run.cluster.nodes[victim].target.serves.store(false, Relaxed);
@@ -194,7 +194,7 @@ fn no_threads(run: &mut Run) -> Result<Proof, Trouble> {
     drop(held);
     let took = serves_again(run, victim)?;
     let panics = run.cluster.nodes[victim].count("panics");
-    // Out of the group, so that it can go.
+    // Out of the group, so that the group can be removed.
     restart(run, victim, |run| run.cluster.nodes[victim].surroundings.group = None)?;
     let seconds = took.as_secs_f64();
     Ok(format!(
@@ -202,7 +202,7 @@ fn no_threads(run: &mut Run) -> Result<Proof, Trouble> {
     ))
 }
 
-fn no_descriptors(run: &mut Run) -> Result<Proof, Trouble> {
+fn no_descriptors(run: &mut Run) -> Result<Proof, Unfinished> {
     let victim = run.cluster.nodes.len() - 1;
     let pid = run.cluster.nodes[victim].pid();
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
@@ -220,7 +220,7 @@ fn no_descriptors(run: &mut Run) -> Result<Proof, Trouble> {
     run.cluster.wait("the node is out of descriptors", FAULT_LIMIT, |cluster| {
         most = most.max(cluster.nodes[victim].descriptors());
         let said = cluster.nodes[victim].logged("Too many open files");
-        // The last one is free again whenever we look, since the refused ones are tried anew.
+        // The last one is mostly free when it is counted, since refused connections are retried.
         ensure(most + 1 >= limit && said > 0, || {
             format!("{most} of {limit} descriptors are open, said {said} times")
         })
@@ -231,7 +231,7 @@ fn no_descriptors(run: &mut Run) -> Result<Proof, Trouble> {
     drop(held);
     let seconds = serves_again(run, victim)?.as_secs_f64();
     let restarts = run.cluster.nodes[victim].count("nHttpRestarts");
-    // tiny_http may panic when it copies a connection just then, and is set up anew.
+    // tiny_http may panic when it copies a socket at that moment, and is then restarted.
     let panics = run.cluster.nodes[victim].count("panics");
     restart(run, victim, |_| {})?;
     Ok(format!(

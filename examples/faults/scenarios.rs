@@ -8,63 +8,63 @@ use crate::{links, names, processes, resources};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// All nodes of a cluster have the same within this time once all is well again.
+/// All nodes of a cluster must have the same map within this time after all faults have ended.
 const AGREE_LIMIT: Duration = Duration::from_secs(15);
-/// A fault comes only when so many writes were acknowledged.
+/// A fault begins only after this many acknowledged writes.
 const WRITES_BEFORE: usize = 60;
 const WARM_UP_LIMIT: Duration = Duration::from_secs(10);
 /// Violations shown in full.
 const SHOWN: usize = 5;
 const LOG_LINES_SHOWN: usize = 12;
-/// Of how many nodes, if none is to blame.
+/// How many nodes' logs are shown if the failure names none.
 const LOGS_SHOWN: usize = 2;
 
 /// One fault, or several that belong together.
 pub struct Scenario {
-    /// What it is called on the command line.
+    /// Its name on the command line.
     pub name: &'static str,
-    /// One line for people.
+    /// A description in one line.
     pub about: &'static str,
     /// Whether it belongs to the short run.
     pub is_cheap: bool,
-    /// With what the nodes are started.
+    /// The settings of its nodes.
     pub setup: Setup,
-    /// Makes the fault and says what proves that it happened.
-    pub run: fn(&mut Run) -> Result<Proof, Trouble>,
+    /// Causes the fault, and returns the proof that it happened.
+    pub run: fn(&mut Run) -> Result<Proof, Unfinished>,
 }
 
-/// One of the short run, with the nodes that most have.
+/// A scenario of the short run with the usual settings.
 pub const fn usual(
     name: &'static str,
     about: &'static str,
-    run: fn(&mut Run) -> Result<Proof, Trouble>,
+    run: fn(&mut Run) -> Result<Proof, Unfinished>,
 ) -> Scenario {
     Scenario { name, about, is_cheap: true, setup: Setup::Usual, run }
 }
 
-/// What proves that a fault really happened.
+/// Evidence that a fault really happened.
 pub type Proof = String;
 
-/// Why a scenario did not come to its end.
-pub enum Trouble {
+/// Why a scenario did not complete.
+pub enum Unfinished {
     /// It failed.
     Failed(String),
-    /// This machine has no means to make the fault.
+    /// This machine cannot cause the fault.
     Impossible(String),
 }
 
-impl From<String> for Trouble {
+impl From<String> for Unfinished {
     fn from(why: String) -> Self {
         Self::Failed(why)
     }
 }
 
-/// `Ok` if it holds.
+/// `Ok` if the condition holds.
 pub fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(otherwise()) }
 }
 
-/// All there are, those of one setup together: the nodes need not be started anew between them.
+/// All scenarios.
 pub fn all() -> Vec<Scenario> {
     [links::SCENARIOS, names::SCENARIOS, processes::SCENARIOS, resources::SCENARIOS]
         .into_iter()
@@ -72,25 +72,25 @@ pub fn all() -> Vec<Scenario> {
         .collect()
 }
 
-/// A scenario under way.
+/// A running scenario.
 pub struct Run<'a> {
     /// The nodes.
     pub cluster: &'a mut Cluster,
     /// The clients of each cluster.
     pub loads: Vec<Load>,
-    /// How long a fault should last that has no length of its own.
+    /// How long a fault lasts that has no duration of its own.
     pub time: Duration,
-    /// For all that is left to chance.
+    /// The source of all randomness.
     pub random: fastrand::Rng,
 }
 
 impl Run<'_> {
-    /// Lets the fault last as long as wished.
+    /// Lets the fault last for the chosen time.
     pub fn endure(&self) -> Result<(), String> {
         self.cluster.endure(self.time)
     }
 
-    /// Reads all keys of a node at another node: what that has is no longer the first one's alone.
+    /// Reads keys of one node at another: what that has may then no longer be lost with the first.
     pub fn witness(&self, victim: usize, witness: usize) {
         let mark = format!("-{victim}-");
         for load in &self.loads {
@@ -102,21 +102,21 @@ impl Run<'_> {
         }
     }
 
-    /// Kills a node, and writes that down.
+    /// Kills a node, and records that.
     pub fn kill(&mut self, index: usize) -> Result<(), String> {
         let node = &mut self.cluster.nodes[index];
         node.kill()?;
-        self.wrote_off(index);
+        self.record_kill(index);
         Ok(())
     }
 
-    /// Takes note that a node's process was killed.
-    pub fn wrote_off(&self, index: usize) {
+    /// Records that a node's process was killed.
+    pub fn record_kill(&self, index: usize) {
         let incarnation = self.cluster.nodes[index].target.incarnation.load(Relaxed);
         self.loads.iter().for_each(|load| load.common.recorder.killed(index, incarnation));
     }
 
-    /// Writes at one node and waits until another has it; how long that took.
+    /// Writes at one node, waits until another has the value, and returns how long that took.
     pub fn spreads(&mut self, from: usize, to: usize, limit: Duration) -> Result<Duration, String> {
         let common = self.loads[0].common.clone();
         let key = format!("{}-spread-{}", common.prefix, common.recorder.now());
@@ -162,7 +162,7 @@ pub enum End {
 pub fn heading() -> String {
     let title = "scenario";
     format!(
-        "{title:<20} nodes   ops  acked within  lost invented stale  back equal after  took  proof"
+        "{title:<20} nodes   ops  acked within  lost invented stale resurrected equal after  took  proof"
     )
 }
 
@@ -171,7 +171,7 @@ pub fn run(scenario: &Scenario, cluster: &mut Cluster, time: Duration, seed: u64
     let began = Instant::now();
     let name = scenario.name;
     let failed = |cluster: &mut Cluster, why: &str| {
-        cluster.distrust();
+        cluster.restart_before_next();
         println!("{name:<20} FAILED: {why}");
         let nodes = 0..cluster.nodes.len();
         let named: Vec<usize> = nodes.clone().filter(|&index| is_named(index, why)).collect();
@@ -183,10 +183,10 @@ pub fn run(scenario: &Scenario, cluster: &mut Cluster, time: Duration, seed: u64
         return failed(cluster, &why);
     }
     let abilities = cluster.abilities;
-    // Keys of earlier scenarios are still there, and are none of this one's business.
+    // Keys of earlier scenarios are still present, and must not be confused with this one's.
     let prefix = format!("{name}-{}", fastrand::u32(..));
     let start = |cluster_name: &str| {
-        // Of two writes of different clocks the later one need not win.
+        // Of two writes by different clocks, the later one need not win.
         let shares = scenario.setup != Setup::Clocks;
         Load::start(cluster.targets(cluster_name), abilities, &prefix, shares, seed)
     };
@@ -194,15 +194,15 @@ pub fn run(scenario: &Scenario, cluster: &mut Cluster, time: Duration, seed: u64
     let loads = names.iter().map(|name| start(name)).collect();
     let random = fastrand::Rng::with_seed(seed);
     let mut run = Run { cluster, loads, time, random };
-    let ended = carry_out(scenario, &mut run);
+    let ended = execute(scenario, &mut run);
     let (proof, equal_after) = match ended {
         Ok(ended) => ended,
-        Err(trouble) => {
+        Err(unfinished) => {
             drop(std::mem::take(&mut run.loads));
             let _ = run.cluster.heal();
-            return match trouble {
-                Trouble::Failed(why) => failed(run.cluster, &why),
-                Trouble::Impossible(why) => {
+            return match unfinished {
+                Unfinished::Failed(why) => failed(run.cluster, &why),
+                Unfinished::Impossible(why) => {
                     println!("{name:<20} skipped: {why}");
                     End::Skipped
                 }
@@ -214,15 +214,15 @@ pub fn run(scenario: &Scenario, cluster: &mut Cluster, time: Duration, seed: u64
         Ok(verdict) => verdict,
         Err(why) => return failed(run.cluster, &why),
     };
-    let Verdict { invented, stale, lost, back, within_promise } = &verdict;
+    let Verdict { invented, stale, lost, resurrected, within_promise } = &verdict;
     println!(
-        "{name:<20} {:>5} {operations:>5} {acknowledged:>6} {:>6} {:>5} {:>8} {:>5} {:>5} {:>9.1} s {:>4.0} s  {proof}",
+        "{name:<20} {:>5} {operations:>5} {acknowledged:>6} {:>6} {:>5} {:>8} {:>5} {:>11} {:>9.1} s {:>4.0} s  {proof}",
         run.cluster.nodes.len(),
         within_promise.len(),
         lost.len(),
         invented.len(),
         stale.len(),
-        back.len(),
+        resurrected.len(),
         equal_after.as_secs_f64(),
         began.elapsed().as_secs_f64(),
     );
@@ -243,12 +243,12 @@ pub fn run(scenario: &Scenario, cluster: &mut Cluster, time: Duration, seed: u64
     End::Failed
 }
 
-/// The fault, the healing, and how long it takes until all agree.
-fn carry_out(scenario: &Scenario, run: &mut Run) -> Result<(Proof, Duration), Trouble> {
+/// Causes the fault and heals it, and returns how long it took until all nodes agreed.
+fn execute(scenario: &Scenario, run: &mut Run) -> Result<(Proof, Duration), Unfinished> {
     let began = Instant::now();
     while run.acknowledged_writes() < WRITES_BEFORE {
         if began.elapsed() > WARM_UP_LIMIT {
-            return Err(Trouble::Failed(format!(
+            return Err(Unfinished::Failed(format!(
                 "not {WRITES_BEFORE} writes in {WARM_UP_LIMIT:?}"
             )));
         }
@@ -259,12 +259,12 @@ fn carry_out(scenario: &Scenario, run: &mut Run) -> Result<(Proof, Duration), Tr
     let healed = Instant::now();
     run.cluster.wait_until_ready()?;
     run.loads.iter_mut().for_each(Load::stop);
-    run.cluster.wait("all nodes have the same", AGREE_LIMIT, |cluster| cluster.agree())?;
+    run.cluster.wait("all nodes have the same map", AGREE_LIMIT, |cluster| cluster.agree())?;
     let equal_after = healed.elapsed();
     for node in &mut run.cluster.nodes {
         let index = node.target.index;
         if let Some(status) = node.has_ended() {
-            return Err(Trouble::Failed(format!("node {index} has ended: {status}")));
+            return Err(Unfinished::Failed(format!("node {index} has ended: {status}")));
         }
         let panics = node.count("panics");
         ensure(panics == 0, || format!("node {index} counts {panics} panics"))?;
@@ -272,7 +272,7 @@ fn carry_out(scenario: &Scenario, run: &mut Run) -> Result<(Proof, Duration), Tr
     Ok((proof, equal_after))
 }
 
-/// Reads all that is there and checks all that was done.
+/// Reads what the nodes have, and checks it against the history.
 fn judge(run: &mut Run) -> Result<Verdict, String> {
     let mut all = Verdict::default();
     for (load, name) in run.loads.iter().zip(["a", "b"]) {
@@ -290,7 +290,7 @@ fn judge(run: &mut Run) -> Result<Verdict, String> {
         all.invented.extend(verdict.invented);
         all.stale.extend(verdict.stale);
         all.lost.extend(verdict.lost);
-        all.back.extend(verdict.back);
+        all.resurrected.extend(verdict.resurrected);
         all.within_promise.extend(verdict.within_promise);
     }
     Ok(all)

@@ -1,8 +1,8 @@
-//! The network between the nodes: every packet of their gossip passes through here.
+//! The network between the nodes, through which every packet of their gossip passes.
 //!
-//! The ends of the nodes' tunnels send each packet to one UDP socket. What comes out of it goes to
-//! the tunnel of the packet's receiver, or is lost, late, doubled or out of order. This is what
-//! netem does in kernels that have it; it works in all that have VXLAN, and is the same each time.
+//! The nodes' tunnels send each packet to one UDP socket. From there it goes to the tunnel of its
+//! receiver, or it is lost, late, duplicated or reordered. Unlike netem, this works in every kernel
+//! with VXLAN, and the same seed leads to the same decisions.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -17,46 +17,46 @@ use std::time::{Duration, Instant};
 const VXLAN_BYTES: usize = 8;
 /// Where the IPv4 header starts.
 const IP_AT: usize = VXLAN_BYTES + 14;
-/// How long the reader waits at most before it looks whether it should end.
+/// How often the reader checks whether it should end.
 const READ_FOR: Duration = Duration::from_millis(100);
 
 /// What happens to packets.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
-    /// The part that is lost.
+    /// The share of packets that are lost.
     pub loss: f64,
-    /// How late each one is …
+    /// The mean delay of a packet …
     pub delay: Duration,
-    /// … give or take so much.
+    /// … and how far it may deviate.
     pub jitter: Duration,
-    /// The part that comes twice.
+    /// The share of packets that are duplicated.
     pub duplicate: f64,
-    /// The part that is held back for so long that later ones overtake it.
+    /// The share of packets that are held back until later ones have overtaken them.
     pub reorder: f64,
-    /// No packet gets from the first to the second.
-    pub cut: HashSet<(Ipv4Addr, Ipv4Addr)>,
+    /// Links, from sender to receiver, on which all packets are dropped.
+    pub blocked: HashSet<(Ipv4Addr, Ipv4Addr)>,
 }
 
-/// How long a packet is held back to be overtaken.
+/// How long a packet is held back.
 const HELD_BACK: Duration = Duration::from_millis(15);
 
 /// What happened to packets.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
-    /// Handed to the receiver's tunnel.
+    /// Sent to the receiver's tunnel.
     pub delivered: u64,
-    /// Thrown away because the link was cut.
-    pub cut: u64,
-    /// Thrown away at random.
+    /// Dropped because the link was blocked.
+    pub blocked: u64,
+    /// Dropped at random.
     pub lost: u64,
-    /// Delivered at least half of the wanted delay late.
+    /// Delivered with at least half of the wanted delay.
     pub late: u64,
     /// Delivered a second time.
     pub duplicated: u64,
     /// Delivered after one that was sent later on the same link.
     pub reordered: u64,
-    /// For an address at which nobody is.
-    pub nobody: u64,
+    /// Sent to an unused address.
+    pub undeliverable: u64,
 }
 
 #[derive(Default)]
@@ -68,7 +68,7 @@ struct State {
     links: HashMap<(Ipv4Addr, Ipv4Addr), (u64, u64)>,
 }
 
-/// A packet on its way. The order is that of the time at which it is due.
+/// A packet in flight, ordered by the time at which it is due.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
     at: Instant,
@@ -88,7 +88,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// A good network whose socket is at this address.
+    /// A network without faults, whose socket has this address.
     pub fn new(ip: Ipv4Addr, seed: u64) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("the wire's socket at {ip}: {error}");
         let socket = UdpSocket::bind((ip, 0)).map_err(failed)?;
@@ -96,7 +96,7 @@ impl Wire {
         let port = socket.local_addr().map_err(failed)?.port();
         let (state, ends) = (Arc::<Mutex<State>>::default(), Arc::<AtomicBool>::default());
         let (sender, receiver) = mpsc::channel();
-        // A thread that does nothing but read: the socket's buffer is small, and what does not fit
+        // A thread that only reads, since packets that do not fit into the socket's small buffer
         // would be lost uncounted.
         let (reading, reader_ends) = (socket.try_clone().map_err(failed)?, ends.clone());
         let reader = std::thread::spawn(move || {
@@ -114,7 +114,7 @@ impl Wire {
         Ok(Self { state, ends, port, threads: vec![reader, forwarder] })
     }
 
-    /// Where the tunnels must send.
+    /// The port to which the tunnels must send.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -123,7 +123,7 @@ impl Wire {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says where packets for this address go; nowhere without a tunnel.
+    /// Sets the tunnel for this address, or removes it.
     pub fn attach(&self, data: Ipv4Addr, tunnel: Option<(SocketAddr, [u8; 6])>) {
         let mut state = self.state();
         match tunnel {
@@ -132,7 +132,7 @@ impl Wire {
         };
     }
 
-    /// From now on these faults, and no others.
+    /// Replaces the current faults.
     pub fn set(&self, faults: Faults) {
         self.state().faults = faults;
     }
@@ -150,7 +150,7 @@ impl Drop for Wire {
     }
 }
 
-/// Moves packets until the reader is gone.
+/// Forwards packets until the reader has ended.
 fn forward(
     socket: &UdpSocket,
     packets: &Receiver<(Instant, Vec<u8>)>,
@@ -165,10 +165,10 @@ fn forward(
             let Reverse(due) = waiting.pop().expect("it was just seen");
             deliver(socket, state, due);
         }
-        let patience = waiting
+        let timeout = waiting
             .peek()
             .map_or(READ_FOR, |Reverse(due)| due.at.saturating_duration_since(Instant::now()));
-        let (sent, packet) = match packets.recv_timeout(patience) {
+        let (sent, packet) = match packets.recv_timeout(timeout) {
             Ok(packet) => packet,
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,
@@ -177,8 +177,8 @@ fn forward(
         let mut guard = state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *guard;
         let faults = &state.faults;
-        if faults.cut.contains(&link) {
-            state.counts.cut += 1;
+        if faults.blocked.contains(&link) {
+            state.counts.blocked += 1;
             continue;
         }
         if faults.loss > 0.0 && random.f64() < faults.loss {
@@ -214,7 +214,7 @@ fn deliver(socket: &UdpSocket, state: &Mutex<State>, mut due: Due) {
         let mut guard = state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *guard;
         let Some(&(tunnel, mac)) = state.tunnels.get(&due.link.1) else {
-            state.counts.nobody += 1;
+            state.counts.undeliverable += 1;
             return;
         };
         due.packet[VXLAN_BYTES..VXLAN_BYTES + 6].copy_from_slice(&mac);
@@ -226,11 +226,11 @@ fn deliver(socket: &UdpSocket, state: &Mutex<State>, mut due: Due) {
         *latest = due.number.max(*latest);
         tunnel
     };
-    // As with any network: whoever misses it sends it again.
+    // A packet that cannot be sent is lost, as in any network.
     let _ = socket.send_to(&due.packet, tunnel);
 }
 
-/// Sender and receiver of an IPv4 packet in a tunnel.
+/// The sender and the receiver of an IPv4 packet in a tunnel.
 fn link_of(packet: &[u8]) -> Option<(Ipv4Addr, Ipv4Addr)> {
     let address = |at: usize| {
         let octets: [u8; 4] = packet.get(at..at + 4)?.try_into().ok()?;

@@ -1,4 +1,4 @@
-//! What the targets share: how much memory is taken, and what a store must be like at all times.
+//! What the targets share: measured memory, and the invariants of a store.
 
 use gossip_sidecar::{
     Digest, ENTRY_OVERHEAD_BYTES, EXPIRY_OVERHEAD_BYTES, Entry, Item, Limits, SHARDS, Store,
@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The time at which all happens.
+/// The time at which everything happens.
 pub const WALL_MS: u64 = 1_700_000_000_000;
 
 /// How long tombstones are kept.
@@ -17,10 +17,10 @@ pub const TOMBSTONE_TTL_MS: u64 = 24 * 3_600_000;
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator, counted.
+/// The system's allocator, which counts the bytes in use.
 struct Counting;
 
-// SAFETY: the system's allocator does it all.
+// SAFETY: every call is passed on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let taken = TAKEN.fetch_add(layout.size(), Relaxed) + layout.size();
@@ -37,7 +37,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How many bytes more than before were taken at one time while `work` was done.
+/// The greatest number of bytes that were in use during `work`, beyond those before it.
 pub fn peak_bytes<T>(work: impl FnOnce() -> T) -> (usize, T) {
     let before = TAKEN.load(Relaxed);
     PEAK.store(before, Relaxed);
@@ -51,7 +51,7 @@ pub fn store(node: u32) -> Store {
     Store::new(node, u64::from(node), limits)
 }
 
-/// All that a store has.
+/// A store's entries.
 pub fn contents(store: &Store) -> BTreeMap<Box<str>, Entry> {
     (0..SHARDS)
         .flat_map(|shard| store.entries(shard, |_| true))
@@ -59,7 +59,7 @@ pub fn contents(store: &Store) -> BTreeMap<Box<str>, Entry> {
         .collect()
 }
 
-/// Computes all that a store derives from its entries once more, and compares.
+/// Asserts that everything that a store derives from its entries agrees with them.
 pub fn assert_consistent(store: &Store) {
     let mut root = Digest::default();
     let (mut bytes, mut live, mut expiry_in_ms) = (0, 0, None);
@@ -70,7 +70,7 @@ pub fn assert_consistent(store: &Store) {
         bytes += entry.value().map_or(0, |value| value.len() as u64);
         live += usize::from(!entry.is_tombstone());
         let expiry_ms = match entry.expires_ms() {
-            // A tombstone is there for the whole of its last millisecond, a value is not.
+            // A tombstone is kept through the whole of its last millisecond, a value is not.
             None if entry.is_tombstone() => Some(entry.version.ms() + TOMBSTONE_TTL_MS + 1),
             expires_ms => expires_ms.map(|expires_ms| expires_ms.max(1)),
         };

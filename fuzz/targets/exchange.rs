@@ -1,4 +1,4 @@
-//! An exchange with a peer that says anything at all, in either role.
+//! An exchange with a peer that sends anything at all, in either role.
 #![no_main]
 
 use gossip_sidecar::{
@@ -9,13 +9,13 @@ use gossip_sidecar_fuzz::{WALL_MS, assert_consistent, contents, peak_bytes, stor
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
 
-/// No turn of these small stores' comes near to it.
+/// More than any turn of these small stores.
 const MOST_TURN_BYTES: usize = FULL_TURN_BYTES / 2;
 
-/// Keys that we may have; every fifth is deleted, and every seventh expires.
+/// How many keys we may have; every fifth is deleted, and every seventh has a TTL.
 const OUR_KEYS: [usize; 4] = [0, 4, 13, 150];
 
-/// What the first byte says of us.
+/// Our side, as the first byte of the input describes it.
 struct Scene {
     is_initiator: bool,
     is_isolated: bool,
@@ -34,6 +34,7 @@ impl Scene {
             cluster: "default".into(),
             complete_since_ms: WALL_MS - 7_200_000,
             isolated_since_ms,
+            is_ready: !self.is_isolated,
         }
     }
 
@@ -52,7 +53,7 @@ impl Scene {
     }
 }
 
-/// Our turn, and what must be so of each.
+/// Writes our turn, checks it, and returns whether it is the last.
 fn speak(exchange: &mut Exchange, store: &mut Store) -> bool {
     let sent = exchange.summary().sent;
     let count = store.root().count as u64;
@@ -62,16 +63,16 @@ fn speak(exchange: &mut Exchange, store: &mut Store) -> bool {
         }
     };
     assert!(turn.bytes.len() < MOST_TURN_BYTES, "a turn of {} bytes", turn.bytes.len());
-    assert!(exchange.summary().sent - sent <= count, "a record is sent once a turn");
+    assert!(exchange.summary().sent - sent <= count, "each record is sent at most once in a turn");
     let mut said = &turn.bytes[..];
     while !said.is_empty() {
         let message = Message::read(&mut said);
-        assert!(message.is_ok(), "we said what nobody can read: {message:?}");
+        assert!(message.is_ok(), "our turn cannot be read: {message:?}");
     }
     turn.last
 }
 
-/// Listens to the end, and gives all records that came.
+/// Runs the exchange to its end, and returns all records received.
 fn run_exchange(scene: &Scene, store: &mut Store, mut input: &[u8]) -> Vec<Record> {
     let mut records = Vec::new();
     let mut turns = 0;
@@ -91,7 +92,7 @@ fn run_exchange(scene: &Scene, store: &mut Store, mut input: &[u8]) -> Vec<Recor
             Ok(Next::Listen) => {}
             Ok(Next::Speak) => {
                 turns += 1;
-                assert!(turns <= MAX_TURNS, "it goes on and on");
+                assert!(turns <= MAX_TURNS, "the exchange does not end");
                 if speak(&mut exchange, store) {
                     break;
                 }
@@ -102,7 +103,7 @@ fn run_exchange(scene: &Scene, store: &mut Store, mut input: &[u8]) -> Vec<Recor
     records
 }
 
-/// Whether an entry is this one or, since that has expired, its tombstone.
+/// Whether an entry is the given one or, if that may have expired, its tombstone.
 fn is_of(entry: &Entry, given: &Entry) -> bool {
     entry == given || (*entry == Entry::tombstone(given.version) && given.expires_ms().is_some())
 }
@@ -116,7 +117,7 @@ fn check(scene: &Scene, before: &BTreeMap<Box<str>, Entry>, records: &[Record], 
     for (key, new) in &after {
         let given = records.iter().filter(|record| record.key == *key).map(|record| &record.entry);
         let is_known = before.get(key).into_iter().chain(given).any(|entry| is_of(new, entry));
-        assert!(is_known, "{key}: nobody said {new:?}");
+        assert!(is_known, "{key}: {new:?} was neither ours nor sent to us");
     }
 }
 
@@ -130,14 +131,14 @@ fuzz_target!(|bytes: &[u8]| {
     assert_consistent(&ours);
     check(&scene, &before, &records, &ours);
 
-    // One peer alone may slow our time, never hasten it, and moves our versions only so far.
-    assert!(ours.now_ms(WALL_MS) <= WALL_MS, "the peer has set our clock ahead");
-    let _ = ours.put("a key that nobody has had before", Box::default(), None, WALL_MS);
-    let own = ours.entry("a key that nobody has had before").expect("it was just written");
+    // An exchange that a peer has opened does not move our time, and moves our versions only up to a
+    // limit.
+    assert_eq!(ours.now_ms(WALL_MS), WALL_MS, "the peer has set our clock");
+    let _ = ours.put("a new key of ours", Box::default(), None, WALL_MS);
+    let own = ours.entry("a new key of ours").expect("it was just written");
     assert!(own.version.ms() <= WALL_MS + MAX_CLOCK_LEAD_MS + 1, "{}", own.version);
 
-    // What the peer has told can be told to others. Theirs are the same clocks, for a tombstone
-    // that is past its time by one side's alone is not taken.
+    // What the peer has sent can be passed on.
     let mut other = store(2);
     if !records.is_empty() {
         honest(&mut other, &mut ours);
@@ -146,13 +147,17 @@ fuzz_target!(|bytes: &[u8]| {
     while ours.purge_expired(WALL_MS) == MAX_PURGED_AT_ONCE {}
     let _ = other.purge_expired(WALL_MS);
     assert_consistent(&ours);
-    assert!(records.is_empty() || other.root() == ours.root(), "they are not made equal");
+    assert!(records.is_empty() || other.root() == ours.root(), "the stores are not equal");
 });
 
-/// An exchange of two that keep to the protocol: after it, each has what the other had.
+/// An exchange of two nodes that keep to the protocol, after which each has what the other had.
 fn honest(initiator: &mut Store, responder: &mut Store) {
-    let me =
-        || Identity { cluster: "default".into(), complete_since_ms: 0, isolated_since_ms: None };
+    let me = || Identity {
+        cluster: "default".into(),
+        complete_since_ms: 0,
+        isolated_since_ms: None,
+        is_ready: true,
+    };
     let mut asking = Exchange::initiate(me(), initiator, WALL_MS, None);
     let mut answering = Exchange::respond(me());
     loop {
@@ -174,9 +179,10 @@ fn honest(initiator: &mut Store, responder: &mut Store) {
             };
             let mut input = &turn.bytes[..];
             while !input.is_empty() {
-                let message = Message::read(&mut input).expect("what one says the other reads");
+                let message =
+                    Message::read(&mut input).expect("a side reads what the other writes");
                 let next = listener.receive(to, message, WALL_MS);
-                if next.expect("nobody is refused") == Next::Over {
+                if next.expect("neither side is refused") == Next::Over {
                     return;
                 }
             }

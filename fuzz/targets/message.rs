@@ -1,5 +1,5 @@
-//! Any bytes as messages: what is taken for one was written in its one form, however the bytes
-//! came, and takes no more memory than it has bytes.
+//! Any bytes as messages: whatever is accepted is in canonical form, does not depend on how the
+//! bytes arrived, and takes memory only in proportion to them.
 #![no_main]
 
 use gossip_sidecar::{MAX_LINE_BYTES, Message, ReadError};
@@ -7,12 +7,12 @@ use gossip_sidecar_fuzz::peak_bytes;
 use libfuzzer_sys::fuzz_target;
 use std::io::BufReader;
 
-/// The room made before a byte is there, and what a line's items take more than their text.
+/// The buffer allocated in advance, and what the items of a line take beyond their text.
 const MOST_ROOM_BYTES: usize = 64 * 1024 + 8 * MAX_LINE_BYTES;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut input = bytes;
-    // A reader's buffer so short that lines and records come in pieces.
+    // A buffer so short that lines and records arrive in pieces.
     let mut in_pieces = BufReader::with_capacity(7, bytes);
     loop {
         let before = input;

@@ -1,10 +1,10 @@
-//! A request of any method, target, headers and body: planned or refused in one line, and carried
-//! out. The input is read as an HTTP request is, by lines.
+//! A request with any method, target, headers and body is parsed into an operation and executed, or
+//! refused with one line. The input is split into lines like an HTTP request.
 #![no_main]
 
 use gossip_sidecar::api::{
     self, Head, MAX_PAGE_KEYS, MAX_REPLICAS, MAX_TTL_MS, MAX_WAIT_MS, Operation, PLAIN_TEXT,
-    Preconditions, Replicas, Representation, Response, form, parse
+    Preconditions, Replicas, Representation, Response, form, parse,
 };
 use gossip_sidecar::client::map_target;
 use gossip_sidecar::{MAX_KEY_BYTES, SHARDS, Store};
@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 /// The setting `MAX_KEY_BYTES`, so small that inputs reach it.
 const MOST_WRITTEN_KEY_BYTES: usize = 40;
 
-/// An error says in one line what was wrong.
+/// A refusal has one line that says what is wrong.
 fn check_refusal(refusal: &Response) {
     let text = std::str::from_utf8(&refusal.body).expect("an error is text");
     assert!((400..500).contains(&refusal.status) || refusal.status == 507, "{refusal:?}");
@@ -37,11 +37,11 @@ fn check_written_key(key: &str) {
     check_key(key);
 }
 
-/// A key that was taken can be read back by the same name.
+/// An accepted key can be encoded so that it is parsed as the same key.
 fn check_key(key: &str) {
     assert!(key.len() <= MAX_KEY_BYTES, "{} bytes", key.len());
     let targets = [format!("/map?k={}", encoded(key)), format!("/map/{}", encoded(key))];
-    // `/map/` is `/map`: the empty key has only its place in the query.
+    // `/map/` is the same as `/map`, so that the empty key can only be in the query.
     for target in targets.iter().take(if key.is_empty() { 1 } else { 2 }) {
         let head = Head { method: "GET", target, header: &|_| None };
         match parse(&head, MOST_WRITTEN_KEY_BYTES) {
@@ -63,7 +63,7 @@ fn check_times(ttl_ms: Option<u64>, wait_ms: Option<u64>, replicas: Option<Repli
     assert!(replicas.is_none_or(|replicas| (1..=MAX_REPLICAS).contains(&replicas.wanted)));
 }
 
-/// What was planned, done.
+/// Executes an operation, after checking its limits.
 fn execute(operation: Operation, body: &[u8], store: &mut Store) -> Option<Response> {
     let response = match operation {
         Operation::Get { keys, representation, preconditions, wait_ms } => {

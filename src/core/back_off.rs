@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-/// An address that failed is left alone for this long, doubled with each further failure …
+/// How long an address is left alone after its first failure; doubled with each further one.
 pub const MIN_BACK_OFF_MS: u64 = 1_000;
 
-/// … up to this long, since a new pod may have the address by then.
+/// The longest time for which an address is left alone: a new pod may have it by then.
 pub const MAX_BACK_OFF_MS: u64 = 30_000;
 
 #[derive(Clone, Copy)]

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-/// The most changed keys that are kept: more than change while one blocking query is set up.
+/// The most changed keys that are kept: enough for all changes between a query's read of the map and
+/// its registration as a watcher.
 pub const MAX_CHANGES: usize = 4096;
 
 /// The most bytes of changed keys that are kept.

@@ -1,8 +1,8 @@
 //! Relay trees: how news reaches everybody in log2 N steps, ahead of the timer.
 //!
 //! All nodes know nearly the same addresses, so each can put them in the same order, seen as a
-//! ring. A node with news contacts the node in the middle of those that follow it, delegates the
-//! half beyond to that node, and goes on with the near half: a binomial broadcast, in which
+//! ring. A node with news contacts the node in the middle of those that follow it, the *head* of the
+//! far half, delegates that half to it, and goes on with the near half: a binomial broadcast, in which
 //! everybody is told once. Two trees run over two orders, by address and by a hash of it, so that a
 //! node which fails as a head in one tree does not hide its subtree from the news in the other.
 

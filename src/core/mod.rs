@@ -35,4 +35,6 @@ pub mod token_bucket;
 
 pub mod scheduler;
 
+pub mod members;
+
 pub mod api;

@@ -1,28 +1,32 @@
-//! The clocks of other nodes, and the time that all nodes agree on nearly enough.
+//! The clocks of other nodes, and the time on which nearly all nodes agree.
 //!
 //! Values expire and tombstones are purged by the lower median of the clocks heard lately, ours
 //! included. A node that went by its own clock alone would, if that clock is wrong, hide what all
 //! others show or purge what they keep, and would never hold the same entries as they do.
+//!
+//! A clock is heard only from a peer that we have contacted ourselves and that replied at once, and
+//! each address has one vote: whoever contacts us may be anybody, and what comes in may be old.
 
 use std::collections::VecDeque;
 
 /// How many other nodes' clocks are kept.
 pub const MAX_CLOCKS: usize = 8;
 
-/// For how long a clock counts after it was heard, in milliseconds: a node that restarts draws a
-/// new id, and must not count twice for long.
+/// For how long a clock counts after it was heard, in milliseconds: a node that comes back at another
+/// address must not count twice for long.
 pub const CLOCK_HEARD_FOR_MS: u64 = 30_000;
 
-/// What another node's clock showed in its hello.
+/// What another node's clock showed when it replied.
 struct PeerClock {
-    node: u32,
+    /// Stands for the address.
+    address: u64,
     /// When that was, by our clock.
     heard_at_ms: u64,
     /// How far it was ahead of ours.
     ahead_ms: i64,
 }
 
-/// The clocks of the nodes heard last, one entry a node.
+/// The clocks heard last, one entry an address.
 #[derive(Default)]
 pub struct PeerClocks {
     clocks: VecDeque<PeerClock>,
@@ -31,13 +35,13 @@ pub struct PeerClocks {
 }
 
 impl PeerClocks {
-    /// Records how far a node's clock is ahead of ours.
-    pub fn record(&mut self, node: u32, ahead_ms: i64, wall_ms: u64) {
-        self.clocks.retain(|clock| clock.node != node);
+    /// Records how far the clock at an address is ahead of ours.
+    pub fn record(&mut self, address: u64, ahead_ms: i64, wall_ms: u64) {
+        self.clocks.retain(|clock| clock.address != address);
         if self.clocks.len() == MAX_CLOCKS {
             self.clocks.pop_front();
         }
-        self.clocks.push_back(PeerClock { node, heard_at_ms: wall_ms, ahead_ms });
+        self.clocks.push_back(PeerClock { address, heard_at_ms: wall_ms, ahead_ms });
         self.refresh(wall_ms);
     }
 
@@ -67,8 +71,8 @@ mod tests {
 
     fn ahead_ms(offsets_ms: &[i64]) -> i64 {
         let mut clocks = PeerClocks::default();
-        for (node, &offset_ms) in (1..).zip(offsets_ms) {
-            clocks.record(node, offset_ms, WALL_MS);
+        for (address, &offset_ms) in (1..).zip(offsets_ms) {
+            clocks.record(address, offset_ms, WALL_MS);
         }
         clocks.now_ms(WALL_MS) as i64 - WALL_MS as i64
     }
@@ -84,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_counts_once_a_node_and_not_for_long() {
+    fn a_clock_counts_once_an_address_and_not_for_long() {
         let mut clocks = PeerClocks::default();
         for _ in 0..5 {
             clocks.record(1, 1_000, WALL_MS);
@@ -100,8 +104,8 @@ mod tests {
     #[test]
     fn the_clocks_heard_last_are_kept() {
         let mut clocks = PeerClocks::default();
-        (0..100).for_each(|node| clocks.record(node, 7, WALL_MS));
+        (0..100).for_each(|address| clocks.record(address, 7, WALL_MS));
         assert_eq!(clocks.clocks.len(), MAX_CLOCKS);
-        assert!(clocks.clocks.iter().all(|clock| clock.node >= 100 - MAX_CLOCKS as u32));
+        assert!(clocks.clocks.iter().all(|clock| clock.address >= 100 - MAX_CLOCKS as u64));
     }
 }

@@ -1,4 +1,4 @@
-//! The recent-update list: what an initiator tells in its hello, before anything is compared.
+//! The recent-update list: what an initiator tells right after its hello, before anything is compared.
 //!
 //! (Demers et al., "Epidemic Algorithms for Replicated Database Maintenance", 1987, section 1.3.)
 

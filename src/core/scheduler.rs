@@ -1,4 +1,5 @@
-//! Which peer to contact and when: the timer, relayed news, rumor mongering, back-off and drain.
+//! Which peer to contact and when: the timer, relayed news, rumor mongering, back-off, and everyone
+//! while confirmations are awaited.
 //!
 //! Convergence rests on the timer alone: each node contacts the peers of a shuffled cycle, one a
 //! round, which tells everyone in O(log N) rounds (Karp et al., "Randomized Rumor Spreading",
@@ -16,6 +17,7 @@ use crate::core::back_off::BackOff;
 use crate::core::dissemination::{RELAY_TREES, RelayTree, Subtree, orders};
 use crate::core::token_bucket::TokenBucket;
 use fastrand::Rng;
+use std::collections::BTreeSet;
 
 /// The timer fires after the interval, give or take this part of it, so that nodes which started
 /// at the same time do not stay in step.
@@ -38,11 +40,22 @@ pub const MAX_UNNECESSARY_CONTACTS: u32 = 2;
 /// a row.
 pub const MAX_FAILURES_OF_MISSED: u32 = 3;
 
-/// While draining or awaiting replicas: the time after which all peers are tried again.
-pub const DRAIN_RETRY_MS: u64 = 200;
+/// While everyone is contacted: the time after which all peers are contacted again.
+pub const EVERYONE_AGAIN_MS: u64 = 200;
 
-/// How many other nodes must hold all our writes before we end, if there are as many.
-pub const DRAIN_CONFIRMATIONS: usize = 2;
+/// The most addresses contacted that are not listed, because a peer contacted us from there.
+pub const MAX_UNLISTED: usize = 64;
+
+/// Whether everyone is contacted, again and again, instead of a peer a round.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Everyone {
+    /// No: nobody waits for it.
+    No,
+    /// Those that respond: others are to hold our writes, or we are to learn what they hold.
+    Responsive,
+    /// All, also those that fail or are not listed but contact us: it is our last chance.
+    All,
+}
 
 /// What to do next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,8 +76,6 @@ pub enum Action<P> {
 pub enum Outcome {
     /// Each side has everything that the other had.
     Complete {
-        /// The id of the peer's process.
-        node: u32,
         /// Whether the peer lacked anything that we had.
         was_news: bool,
     },
@@ -74,13 +85,6 @@ pub enum Outcome {
     Failed,
     /// The address is our own.
     OwnAddress,
-}
-
-/// Who has confirmed, since the drain began, to have everything.
-struct Drain<P> {
-    nodes: Vec<u32>,
-    /// The addresses that were contacted: one node may have several.
-    addresses: Vec<P>,
 }
 
 /// Why the exchange under way was opened.
@@ -103,9 +107,13 @@ pub struct Scheduler<P> {
     advertise_address: Option<P>,
     /// Listed addresses that turned out to be our own.
     own_addresses: Vec<P>,
+    /// Peers that are not listed, as long as they respond.
+    unlisted: Vec<P>,
     /// The peers of this cycle that are still to be contacted, in an order drawn for the cycle.
     cycle: Vec<P>,
     back_off: BackOff<P>,
+    /// The peers whose last exchange went well.
+    responsive: BTreeSet<P>,
     /// When the next round starts.
     round_at_ms: u64,
     /// Exchanges that the round under way may still open.
@@ -123,9 +131,7 @@ pub struct Scheduler<P> {
     /// Bounds the rate of exchanges for news.
     tokens: TokenBucket,
     purpose: Purpose,
-    /// Whether a client waits for other nodes to hold our writes.
-    replicas_awaited: bool,
-    drain: Option<Drain<P>>,
+    everyone: Everyone,
 }
 
 impl<P: Copy + Ord> Scheduler<P> {
@@ -141,8 +147,10 @@ impl<P: Copy + Ord> Scheduler<P> {
             peers: Vec::new(),
             advertise_address: None,
             own_addresses: Vec::new(),
+            unlisted: Vec::new(),
             cycle: Vec::new(),
             back_off: BackOff::new(),
+            responsive: BTreeSet::new(),
             round_at_ms,
             tries_left: 0,
             again: None,
@@ -153,8 +161,7 @@ impl<P: Copy + Ord> Scheduler<P> {
             rumor_at_ms: now_ms,
             tokens: TokenBucket::new(now_ms),
             purpose: Purpose::Round,
-            replicas_awaited: false,
-            drain: None,
+            everyone: Everyone::No,
         }
     }
 
@@ -162,10 +169,16 @@ impl<P: Copy + Ord> Scheduler<P> {
     ///
     /// The first ones to arrive start a round at once: a newcomer should not wait for its timer.
     pub fn set_peers(&mut self, mut peers: Vec<P>, now_ms: u64) {
+        // An address that is no longer listed may come back as another node's.
+        self.own_addresses.retain(|own| peers.contains(own));
+        self.unlisted.retain(|peer| !peers.contains(peer));
+        peers.extend(&self.unlisted);
+        self.replace_peers(peers, now_ms);
+    }
+
+    fn replace_peers(&mut self, mut peers: Vec<P>, now_ms: u64) {
         peers.sort_unstable();
         peers.dedup();
-        // An address that is no longer listed may come back as another node's.
-        self.own_addresses.retain(|own| peers.binary_search(own).is_ok());
         let is_own =
             |peer: &P| self.own_addresses.contains(peer) || Some(*peer) == self.advertise_address;
         peers.retain(|peer| !is_own(peer));
@@ -178,6 +191,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         let is_listed = |peer: &P| peers.binary_search(peer).is_ok();
         self.cycle.retain(is_listed);
         self.back_off.retain(is_listed);
+        self.responsive.retain(is_listed);
         self.missed.retain(is_listed);
         self.again = self.again.filter(is_listed);
         self.peers = peers;
@@ -193,8 +207,22 @@ impl<P: Copy + Ord> Scheduler<P> {
     }
 
     /// A peer has contacted us, so it can be contacted: its back-off ends.
-    pub fn heard_from(&mut self, peer: P) {
-        self.back_off.reset(&peer);
+    ///
+    /// It need not be listed yet. While we have our last chance, that is the first we hear of those
+    /// that are to replace us.
+    pub fn heard_from(&mut self, peer: P, now_ms: u64) {
+        if self.peers.contains(&peer) {
+            return self.back_off.reset(&peer);
+        }
+        let is_own = self.own_addresses.contains(&peer) || Some(peer) == self.advertise_address;
+        // A proxy, behind which peers contact us, fails each time.
+        let may_be_peer = !is_own && self.back_off.is_over(&peer, now_ms);
+        let has_room = self.unlisted.len() < MAX_UNLISTED;
+        if self.everyone == Everyone::All && may_be_peer && has_room {
+            self.unlisted.push(peer);
+            self.replace_peers([&self.peers[..], &[peer]].concat(), now_ms);
+            self.round_at_ms = self.round_at_ms.min(now_ms);
+        }
     }
 
     /// The peers to contact, in ascending order.
@@ -324,8 +352,8 @@ impl<P: Copy + Ord> Scheduler<P> {
     }
 
     fn begin_round(&mut self, now_ms: u64) {
-        if self.contacts_everyone() {
-            self.round_at_ms = now_ms + DRAIN_RETRY_MS;
+        if self.everyone != Everyone::No {
+            self.round_at_ms = now_ms + EVERYONE_AGAIN_MS;
             self.tries_left = self.peers.len() as u32;
             self.cycle.clear();
         } else {
@@ -335,22 +363,25 @@ impl<P: Copy + Ord> Scheduler<P> {
         }
     }
 
-    fn contacts_everyone(&self) -> bool {
-        self.drain.is_some() || self.replicas_awaited
-    }
-
     /// The next peer of the cycle that is not being left alone.
     ///
     /// A shuffled cycle reaches everyone within one cycle; independent draws would leave some out
     /// for long.
     fn draw(&mut self, now_ms: u64) -> Option<P> {
+        let is_last_chance = self.everyone == Everyone::All;
         for fresh_cycle in [false, true] {
             if fresh_cycle {
                 self.cycle.clone_from(&self.peers);
                 self.rng.shuffle(&mut self.cycle);
+                if self.everyone != Everyone::No {
+                    // The end is popped first. Those that have responded before come before those
+                    // that may take long to fail, and before those that are new: whether a holder
+                    // is still there is known before another confirms.
+                    self.cycle.sort_by_key(|peer| self.responsive.contains(peer));
+                }
             }
             while let Some(peer) = self.cycle.pop() {
-                if self.drain.is_some() || self.back_off.is_over(&peer, now_ms) {
+                if is_last_chance || self.back_off.is_over(&peer, now_ms) {
                     return Some(peer);
                 }
             }
@@ -382,22 +413,22 @@ impl<P: Copy + Ord> Scheduler<P> {
     /// Takes the outcome of the exchange that [`Scheduler::next`] asked for.
     pub fn exchange_ended(&mut self, peer: P, outcome: Outcome, now_ms: u64) {
         match outcome {
-            Outcome::Complete { node, was_news } => {
-                self.count_contact(was_news);
-                self.record_confirmation(node, peer);
-            }
+            Outcome::Complete { was_news } => self.count_contact(was_news),
             Outcome::Incomplete => {
                 self.again = Some(peer);
                 self.unnecessary_contacts = self.unnecessary_contacts.map(|_| 0);
             }
             Outcome::Failed => {
                 self.back_off.failed(peer, now_ms);
+                self.drop_unlisted(peer);
                 if matches!(self.purpose, Purpose::Relay { .. }) {
                     self.missed_by_relay(peer, now_ms);
                 }
             }
             Outcome::OwnAddress => {
-                add_if_new(&mut self.own_addresses, peer);
+                if !self.own_addresses.contains(&peer) {
+                    self.own_addresses.push(peer);
+                }
                 self.advertise_address.get_or_insert(peer);
                 self.exclude(peer);
             }
@@ -405,11 +436,14 @@ impl<P: Copy + Ord> Scheduler<P> {
         let succeeded = matches!(outcome, Outcome::Complete { .. } | Outcome::Incomplete);
         if succeeded {
             self.back_off.reset(&peer);
+            self.responsive.insert(peer);
+        } else {
+            self.responsive.remove(&peer);
         }
         match self.purpose {
             Purpose::Relay { tree } if succeeded => self.trees[tree].finish_far_half(),
             Purpose::Relay { tree } => self.trees[tree].head_failed(),
-            Purpose::Round if succeeded && !self.contacts_everyone() => self.tries_left = 0,
+            Purpose::Round if succeeded && self.everyone == Everyone::No => self.tries_left = 0,
             Purpose::Round | Purpose::Rumor => {}
         }
     }
@@ -425,10 +459,11 @@ impl<P: Copy + Ord> Scheduler<P> {
         }
     }
 
-    fn record_confirmation(&mut self, node: u32, peer: P) {
-        if let Some(confirmed) = &mut self.drain {
-            add_if_new(&mut confirmed.nodes, node);
-            add_if_new(&mut confirmed.addresses, peer);
+    /// An address that is not listed may belong to a proxy: only one that responds is a peer's.
+    fn drop_unlisted(&mut self, peer: P) {
+        if self.unlisted.contains(&peer) {
+            self.unlisted.retain(|&other| other != peer);
+            self.exclude(peer);
         }
     }
 
@@ -445,34 +480,16 @@ impl<P: Copy + Ord> Scheduler<P> {
         }
     }
 
-    /// Says whether a client waits for other nodes to hold our writes. While one does, all peers
-    /// are contacted, again and again.
-    pub fn await_replicas(&mut self, replicas_awaited: bool, now_ms: u64) {
-        if replicas_awaited && !self.replicas_awaited {
+    /// Says whether everyone is contacted from now on, again and again.
+    pub fn contact(&mut self, everyone: Everyone, now_ms: u64) {
+        if everyone == self.everyone {
+            return;
+        }
+        self.everyone = everyone;
+        if everyone == Everyone::No {
+            self.tries_left = 0;
+        } else {
             self.round_at_ms = now_ms;
         }
-        self.replicas_awaited = replicas_awaited;
-    }
-
-    /// Begins a drain, or begins it anew after a write: all peers are contacted until enough of
-    /// them have everything.
-    pub fn drain(&mut self, now_ms: u64) {
-        self.drain = Some(Drain { nodes: Vec::new(), addresses: Vec::new() });
-        self.round_at_ms = now_ms;
-    }
-
-    /// Whether enough other nodes have confirmed, since the drain began, to have everything:
-    /// [`DRAIN_CONFIRMATIONS`], or all that there are.
-    pub fn is_drained(&self) -> bool {
-        self.drain.as_ref().is_some_and(|confirmed| {
-            confirmed.nodes.len() >= DRAIN_CONFIRMATIONS
-                || self.peers.iter().all(|peer| confirmed.addresses.contains(peer))
-        })
-    }
-}
-
-fn add_if_new<T: PartialEq>(known: &mut Vec<T>, new: T) {
-    if !known.contains(&new) {
-        known.push(new);
     }
 }

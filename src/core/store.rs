@@ -9,7 +9,7 @@ use crate::core::entry::{Entry, Record};
 use crate::core::expiry_queue::ExpiryQueue;
 use crate::core::peer_clocks::PeerClocks;
 use crate::core::recent_updates::RecentUpdates;
-use crate::core::version::{Clock, END_OF_TIME_MS, Version};
+use crate::core::version::{Clock, END_OF_TIME_MS, MAX_CLOCK_LEAD_MS, Version};
 use siphasher::sip::SipHasher13;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -96,8 +96,10 @@ pub struct Store {
     expiry_queue: ExpiryQueue,
     changes: Changes,
     recent_updates: RecentUpdates,
-    /// Counts local writes and deletions.
-    writes: u64,
+    /// Counts local writes and deletions, and the records taken from other nodes.
+    revision: u64,
+    /// While the node drains: the revision that others must hold before the process exits.
+    hand_over: Option<u64>,
     /// Whether local writes are over.
     is_closed: bool,
 }
@@ -117,7 +119,8 @@ impl Store {
             expiry_queue: ExpiryQueue::default(),
             changes: Changes::default(),
             recent_updates: RecentUpdates::new(),
-            writes: 0,
+            revision: 0,
+            hand_over: None,
             is_closed: false,
         }
     }
@@ -165,7 +168,7 @@ impl Store {
         match old {
             Err(refused) => refused,
             Ok((version, old)) => {
-                self.writes += 1;
+                self.count_write();
                 let had_value = old.is_some_and(|old| has_value(&old, now_ms));
                 if had_value { Put::Replaced(version) } else { Put::Created(version) }
             }
@@ -207,7 +210,7 @@ impl Store {
             Ok::<_, ()>(Entry::tombstone(version))
         });
         let (version, _) = deleted.ok()?;
-        self.writes += 1;
+        self.count_write();
         Some(version)
     }
 
@@ -239,7 +242,13 @@ impl Store {
             None if is_outdated => Err(Merged::Outdated),
             _ => Ok(entry),
         });
-        merged.map_or_else(|left| left, |_| Merged::Taken)
+        match merged {
+            Err(left) => left,
+            Ok(_) => {
+                self.revision += 1;
+                Merged::Taken
+            }
+        }
     }
 
     /// Removes an entry without leaving a tombstone, as if it had never been here.
@@ -286,15 +295,29 @@ impl Store {
         self.expiry_queue.next_in_ms(self.now_ms(wall_ms))
     }
 
-    /// Records how far another node's clock is ahead of ours.
-    pub fn record_peer_clock(&mut self, node: u32, ahead_ms: i64, wall_ms: u64) {
-        self.peer_clocks.record(node, ahead_ms, wall_ms);
+    /// Records how far the clock at a peer's address is ahead of ours: see
+    /// [`Summary::clock_offset_ms`](crate::core::exchange::Summary::clock_offset_ms). `address` is
+    /// any number that stands for it.
+    pub fn record_peer_clock(&mut self, address: u64, ahead_ms: i64, wall_ms: u64) {
+        self.peer_clocks.record(address, ahead_ms, wall_ms);
     }
 
     /// The time at which values expire and tombstones are purged: see
     /// [`peer_clocks`](crate::core::peer_clocks).
     pub fn now_ms(&self, wall_ms: u64) -> u64 {
         self.peer_clocks.now_ms(wall_ms)
+    }
+
+    /// An exchange begins: returns when, by the wall clock, and lets no later write be older.
+    ///
+    /// The isolation rule takes what is older than the last exchange for known to the peer, and a
+    /// wall clock may be set back at any time. It counts up to [`MAX_CLOCK_LEAD_MS`] ahead of the
+    /// other clocks: one that is years ahead must not take the writes along, or they would beat
+    /// those of all others for years after it is corrected.
+    pub fn begin_exchange(&mut self, wall_ms: u64) -> u64 {
+        let began_ms = wall_ms.min(self.now_ms(wall_ms).saturating_add(MAX_CLOCK_LEAD_MS));
+        self.clock.advance_to(began_ms);
+        began_ms
     }
 
     /// Replaces a key's entry with what `decide` makes of the current one, of the clock and of the
@@ -419,17 +442,46 @@ impl Store {
         self.bytes
     }
 
-    /// The number of local writes and deletions so far. They are confirmed by it: a peer that has
-    /// everything has the first so many of them.
-    pub fn writes(&self) -> u64 {
-        self.writes
+    /// The number of local writes and deletions so far, and of records taken from other nodes. They
+    /// are confirmed by it: a peer that has had everything at a revision holds the first so many.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
-    /// Refuses local writes from now on, unless there were others than the first `writes`.
+    fn count_write(&mut self) {
+        self.revision += 1;
+        self.hand_over = self.hand_over.map(|_| self.revision);
+    }
+
+    /// The node drains from now on: it says so in its exchanges, so that nobody counts on what it
+    /// takes from then on.
+    pub fn drain(&mut self) {
+        self.hand_over.get_or_insert(self.revision);
+    }
+
+    /// Whether the node drains.
+    pub fn is_draining(&self) -> bool {
+        self.hand_over.is_some()
+    }
+
+    /// The revision that others must hold before the process exits.
     ///
-    /// A process that ends because its peers have everything must not acknowledge one more write.
-    pub fn close(&mut self, writes: u64) {
-        self.is_closed |= self.writes == writes;
+    /// What a node takes before it drains counts like its own writes: whoever sent it may be gone,
+    /// and was told that it is safe here. What it takes later does not.
+    pub fn to_hand_over(&self) -> u64 {
+        self.hand_over.unwrap_or(self.revision)
+    }
+
+    /// Refuses local writes from now on, unless there was one after the revision `held` by others.
+    ///
+    /// A process that exits because its peers have everything must not acknowledge one more write.
+    pub fn close_if_held(&mut self, held: u64) {
+        self.is_closed |= self.to_hand_over() <= held;
+    }
+
+    /// Refuses local writes from now on.
+    pub fn close(&mut self) {
+        self.is_closed = true;
     }
 
     /// Whether local writes are refused.

@@ -4,13 +4,13 @@
 /// writes needs no more of them than a trickle.
 pub const BURST_EXCHANGES: u32 = 32;
 
-/// One more exchange for news may be made after each such time.
+/// A token is added this often.
 pub const EXCHANGE_EVERY_MS: u64 = 100;
 
 /// A token bucket: each exchange takes a token, and tokens come at a fixed rate up to a burst.
 pub struct TokenBucket {
     tokens: u32,
-    /// Since when the next token is on its way.
+    /// When the last token was added.
     earning_since_ms: u64,
 }
 

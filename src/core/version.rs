@@ -136,6 +136,11 @@ impl Clock {
             wall_ms.saturating_add(MAX_CLOCK_LEAD_MS).min(END_OF_TIME_MS - 1) << COUNTER_BITS;
         self.last = self.last.max(seen.time.min(bound));
     }
+
+    /// From now on no version is older than `ms`, even if the wall clock is set back.
+    pub fn advance_to(&mut self, ms: u64) {
+        self.last = self.last.max(ms.min(END_OF_TIME_MS - 1) << COUNTER_BITS);
+    }
 }
 
 #[cfg(test)]
@@ -229,5 +234,16 @@ mod tests {
         let future = Version::new(wall + 100 * MAX_CLOCK_LEAD_MS, 0, 2);
         assert!(clock.next(wall, Some(future)).unwrap() > future);
         assert!(clock.next(wall, None).unwrap() < future);
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_back_does_not_take_the_clock_back() {
+        let mut clock = Clock::new(1);
+        clock.advance_to(1_000_000);
+        assert!(clock.next(995_000, None).unwrap().ms() >= 1_000_000);
+        clock.advance_to(900_000);
+        assert!(clock.next(995_000, None).unwrap().ms() >= 1_000_000);
+        clock.advance_to(u64::MAX);
+        assert_eq!(clock.next(0, None).unwrap().ms(), END_OF_TIME_MS - 1);
     }
 }

@@ -1,4 +1,4 @@
-//! A request's body: how much of it is unread, and how it is read whole or read away.
+//! The body of a request: what is unread of it, and how it is read or discarded.
 
 use crate::core::api::response::Response;
 use crate::http::servers::READ_TIMEOUT;
@@ -6,35 +6,35 @@ use std::io::{self, Read};
 use std::time::{Duration, Instant};
 use tiny_http::Request;
 
-/// A body must be there within this time.
+/// A whole body must arrive within this time.
 pub const UPLOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A body that is not wanted is read away up to this length; past it the connection is given up.
+/// The most that is discarded of a body that is not wanted; after that the connection is abandoned.
 pub const MAX_DISCARDED_BYTES: usize = 16 * 1024 * 1024;
 
-/// The status of a response to a body that came too slowly.
+/// The status for a body that arrives too slowly (RFC 9110, section 15.5.9).
 pub const TOO_SLOW: u16 = 408;
 
-/// Bodies of up to this length have been read by tiny_http before the request is seen.
+/// tiny_http reads bodies of up to this length before it hands out the request.
 const PREREAD_BYTES: usize = 1024;
 
 /// How much of a body is read at a time.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// What is still to be read of a request's body, as tiny_http sees it.
+/// What is unread of a body, as tiny_http sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unread {
-    /// There is no body, or it is here already.
+    /// There is no body, or it has been read.
     Nothing,
-    /// So many bytes are announced.
+    /// This many bytes are announced.
     Length(usize),
-    /// Its length shows at its end.
+    /// The length is not announced.
     Chunked,
 }
 
 impl Unread {
     pub fn of(request: &Request) -> Self {
-        // tiny_http has not touched these bodies.
+        // Of these tiny_http has read nothing.
         let is_untouched = offers_upgrade(request) || header(request, "Expect").next().is_some();
         match request.body_length() {
             Some(0) => Self::Nothing,
@@ -55,15 +55,15 @@ pub fn header<'a>(request: &'a Request, name: &'static str) -> impl Iterator<Ite
         .map(|header| header.value.as_str())
 }
 
-/// Whether the client offers another protocol; tiny_http hands out what follows as it is then.
+/// Whether the client offers an upgrade: then tiny_http does not read a body.
 fn offers_upgrade(request: &Request) -> bool {
     header(request, "Connection").any(|value| value.to_ascii_lowercase().contains("upgrade"))
 }
 
-/// Why it is not clear where the body ends, if it is not.
+/// Why the end of the body is ambiguous, if it is.
 ///
-/// tiny_http takes a length that it cannot parse for none, the first of several, any transfer
-/// encoding for chunked (CVE-2026-66752), and looks for none where there may be an upgrade.
+/// tiny_http ignores a length that it cannot parse, takes the first of several, treats any transfer
+/// encoding as chunked (CVE-2026-66752), and ignores all of them where there may be an upgrade.
 pub fn ambiguity(request: &Request) -> Option<&'static str> {
     let lengths: Vec<&str> = header(request, "Content-Length").collect();
     let encodings: Vec<&str> = header(request, "Transfer-Encoding").collect();
@@ -84,10 +84,10 @@ pub fn ambiguity(request: &Request) -> Option<&'static str> {
     }
 }
 
-/// All of a body, or why it cannot be taken.
+/// The whole body, or the response that refuses it.
 ///
-/// `announced` is its length, if that was said; where it was not, the initiator has to find out
-/// whether the end that was read is the body's.
+/// `announced` is its length. Without one, the caller has to find out whether the end of the input is
+/// the end of the body.
 pub fn read_whole(
     body: &mut dyn Read,
     announced: Option<usize>,
@@ -123,18 +123,18 @@ fn too_slow(what: &str, limit: Duration) -> Response {
     Response::problem(TOO_SLOW, format_args!("{what} {} s", limit.as_secs()))
 }
 
-/// That a body has more than `max` bytes.
+/// The body is longer than `max` bytes.
 pub fn too_large(max: usize) -> Response {
     Response::problem(413, format_args!("the body is longer than {max} bytes (MAX_VALUE_BYTES)"))
 }
 
-/// That a body is truncated.
+/// The body is truncated.
 pub fn ended_early() -> Response {
     Response::problem(400, "the body is truncated")
 }
 
-/// Reads a body away in small pieces, up to [`MAX_DISCARDED_BYTES`]; says whether it came to its
-/// end.
+/// Discards a body in small pieces, up to [`MAX_DISCARDED_BYTES`]; returns whether its end was
+/// reached.
 pub fn discard(body: &mut dyn Read) -> bool {
     let deadline = Instant::now() + UPLOAD_TIMEOUT;
     let mut buffer = vec![0; BUFFER_BYTES];
@@ -143,7 +143,7 @@ pub fn discard(body: &mut dyn Read) -> bool {
         match body.read(&mut buffer) {
             Ok(0) => return true,
             Ok(read) => discarded += read,
-            // Of a connection that is broken nothing more will come; of one that is slow it may.
+            // A broken connection has no more to discard; a slow one may have.
             Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
         }
     }

@@ -19,15 +19,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tiny_http::{ReadWrite, Request};
 
-/// Uploads read at a time; further ones wait.
+/// The most uploads that are read at a time; further ones wait.
 const MAX_UPLOADS: usize = 16;
 
-/// Long responses that may block at a time; further ones hold up the worker that writes them.
+/// The most long responses for which another worker takes over; a worker that writes a further one
+/// takes no requests meanwhile.
 const MAX_LONG_RESPONSES: usize = 16;
 
-/// Blocking queries answered at a time: one write may end all of them, and their values together
-/// may be far larger than the map.
-const MAX_ENDED_QUERIES: usize = 4;
+/// The most blocking queries that respond at a time: one write may end all of them, and their values
+/// together may be far larger than the map.
+const MAX_QUERY_RESPONSES: usize = 4;
 
 /// How long to wait before a server that has stopped accepting is replaced.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -39,16 +40,18 @@ pub struct Endpoint {
     pub pipelines: Pipelines<Request>,
     pub uploads: Semaphore,
     pub long_responses: Semaphore,
-    pub ended_queries: Semaphore,
+    pub query_responses: Semaphore,
     /// Workers that take requests.
     pub available_workers: AtomicUsize,
     /// Held while receiving, so that the requests of a connection enter its pipeline in order.
     servers: Mutex<Servers>,
-    /// By the worker that receives next.
+    /// Tells the worker that receives next to replace the server.
     pub must_replace_server: AtomicBool,
-    /// Whether there was a request since the last look.
+    /// Whether there was a request since the last self-probe.
     pub has_requests: AtomicBool,
-    /// Connections with an unread body, by their clients, until those are gone.
+    /// Connections with an unread body, kept until their clients are gone: see [`Transaction`].
+    ///
+    /// [`Transaction`]: crate::http::transaction::Transaction
     pub abandoned: Mutex<Vec<(SocketAddr, Box<dyn ReadWrite + Send>)>>,
 }
 
@@ -67,7 +70,7 @@ pub fn start(node: &Arc<Node>, listeners: Vec<TcpListener>) -> io::Result<()> {
             pipelines: Pipelines::default(),
             uploads: Semaphore::new(MAX_UPLOADS),
             long_responses: Semaphore::new(MAX_LONG_RESPONSES),
-            ended_queries: Semaphore::new(MAX_ENDED_QUERIES),
+            query_responses: Semaphore::new(MAX_QUERY_RESPONSES),
             available_workers: AtomicUsize::new(0),
             servers: Mutex::new(servers),
             must_replace_server: AtomicBool::new(false),
@@ -81,13 +84,14 @@ pub fn start(node: &Arc<Node>, listeners: Vec<TcpListener>) -> io::Result<()> {
 }
 
 impl Endpoint {
-    /// The next request, unless none comes soon or another one of its connection is under way.
+    /// The next request; `None` if none arrives soon, or if it has to wait behind another one of its
+    /// connection.
     #[inline(never)]
     pub fn receive(&self) -> Option<(SocketAddr, Request)> {
         let mut servers = lock(&self.servers);
         if self.must_replace_server.load(Relaxed) {
             std::thread::sleep(LISTEN_AGAIN_AFTER);
-            // Fails while there are too few descriptors; what is connected is served meanwhile.
+            // It fails while there are too few descriptors. The open connections are served meanwhile.
             if servers.replace().is_ok() {
                 self.must_replace_server.store(false, Relaxed);
                 self.node.metrics.count(Counter::HttpRestarts);
@@ -96,8 +100,10 @@ impl Endpoint {
         let request = servers.receive().unwrap_or_else(|error| {
             // tiny_http's accepting thread ends on any error, and reports it once.
             static LOG: Limiter = Limiter::new();
-            if let Some(silent) = LOG.pass() {
-                log::warn!("cannot accept HTTP connections: {error}; replacing the server{silent}");
+            if let Some(suppressed) = LOG.pass() {
+                log::warn!(
+                    "cannot accept HTTP connections: {error}; replacing the server{suppressed}"
+                );
             }
             self.must_replace_server.store(true, Relaxed);
             None

@@ -1,4 +1,4 @@
-//! Does what a request asks for, on a node: locks the store for it, call by call.
+//! Carries out operations on a node. Each locks the store for one short step at a time.
 
 use crate::core::api::map;
 use crate::core::api::operation::{Operation, Replicas};
@@ -6,6 +6,7 @@ use crate::core::api::parameters;
 use crate::core::api::preconditions::Preconditions;
 use crate::core::api::response::{JSON, PLAIN_TEXT, Response};
 use crate::core::store::SHARDS;
+use crate::node::members;
 use crate::node::shared_store::LockedStore;
 use crate::node::state::{Node, wall_ms};
 use crate::node::stats;
@@ -14,15 +15,15 @@ use std::time::{Duration, Instant};
 
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What a request can be asked for beyond its head. Two of these may block.
+/// The request behind an operation. Reading its body and waiting for it may block.
 pub trait Incoming {
     fn has_body(&self) -> bool;
 
-    /// The whole body, or why it cannot be had.
+    /// The whole body, or the response that refuses it.
     fn read_body(&mut self) -> Result<Box<[u8]>, Response>;
 
-    /// Waits until what is watched may be different from what it was after `seen` changes, or until
-    /// then; or says why the request cannot wait.
+    /// Waits until what is watched may have changed since the first `seen` changes, or until `until`;
+    /// an error if the request cannot wait.
     fn wait(&mut self, watched: &Watched, seen: u64, until: Instant) -> Result<(), Response>;
 }
 
@@ -33,16 +34,23 @@ pub fn handle(
 ) -> Result<Response, Response> {
     match *operation {
         Operation::Get { ref keys, representation, ref preconditions, wait_ms } => {
+            // Only a request for one key can wait.
             let wait = wait_ms.map(|wait_ms| (Watched::Key(keys.concat()), wait_ms));
-            until_changed(incoming, wait, preconditions, &|| {
+            respond_when_changed(incoming, wait, preconditions, &|| {
+                // Before the look: what arrives between the two makes it ready.
+                let may_lack_keys = node.may_lack_keys();
                 let mut store = node.store();
                 let seen = wait_ms.map_or(0, |_| store.changes_mut().watch());
+                let lacks_key = || keys.iter().any(|key| store.find(key, wall_ms()).is_none());
+                if may_lack_keys && lacks_key() {
+                    return (Response::starting(), seen);
+                }
                 (map::get(&store, keys, representation, preconditions, wall_ms()), seen)
             })
         }
         Operation::List { ref listing, json, ref preconditions, wait_ms } => {
             let wait = wait_ms.map(|wait_ms| (Watched::Prefix(listing.prefix.clone()), wait_ms));
-            until_changed(incoming, wait, preconditions, &|| {
+            respond_when_changed(incoming, wait, preconditions, &|| {
                 let seen = wait_ms.map_or(0, |_| node.store().changes_mut().watch());
                 let mut page = listing.clone().page();
                 (0..SHARDS).for_each(|shard| {
@@ -56,14 +64,14 @@ pub fn handle(
             let mut store = node.store();
             let put = map::put(&mut store, key, value, ttl_ms, preconditions, wall_ms());
             let etag = put.etag.clone().filter(|_| sends_etag);
-            Ok(written(node, store, Response { etag, ..put }, replicas, incoming))
+            Ok(spread_and_await_replicas(node, store, Response { etag, ..put }, replicas, incoming))
         }
         Operation::PutForm { ttl_ms, replicas } => {
             let body = incoming.read_body()?;
             let form = parameters::form(&body, node.config.max_key_bytes)?;
             let mut store = node.store();
             let response = map::put_form(&mut store, form, ttl_ms, wall_ms());
-            Ok(written(node, store, response, replicas, incoming))
+            Ok(spread_and_await_replicas(node, store, response, replicas, incoming))
         }
         Operation::Delete { .. } if incoming.has_body() => {
             Err(Response::problem(400, "a DELETE must not have a body"))
@@ -71,10 +79,13 @@ pub fn handle(
         Operation::Delete { ref keys, ref preconditions, replicas } => {
             let mut store = node.store();
             let response = map::delete(&mut store, keys, preconditions, wall_ms());
-            Ok(written(node, store, response, replicas, incoming))
+            Ok(spread_and_await_replicas(node, store, response, replicas, incoming))
         }
-        Operation::Stats(json) => Ok(text_or_json(stats::stats(node, json), json)),
-        Operation::Peers(json) => Ok(text_or_json(node.members().write(json), json)),
+        Operation::Stats { json } => Ok(text_or_json(stats::stats(node, json), json)),
+        Operation::Peers { json } => {
+            let text = members::write(&node.members(), json, node.readiness.age_ms());
+            Ok(text_or_json(text, json))
+        }
         Operation::Metrics => {
             Ok(Response::ok(PROMETHEUS_TEXT, stats::prometheus(node).into_bytes()))
         }
@@ -90,9 +101,11 @@ fn text_or_json(text: String, is_json: bool) -> Response {
     Response::ok(if is_json { JSON } else { PLAIN_TEXT }, text.into_bytes())
 }
 
-/// What `look` finds once it is not what the client knows, or when the milliseconds of the wait are
-/// over.
-fn until_changed(
+/// The response of `look`, as soon as it is not what the client has already, or when the wait is over.
+///
+/// `look` also returns the number of changes at that moment. Whatever changes after that ends the wait,
+/// so that nothing is missed between looking and waiting.
+fn respond_when_changed(
     incoming: &mut dyn Incoming,
     wait: Option<(Watched, u64)>,
     preconditions: &Preconditions,
@@ -104,7 +117,7 @@ fn until_changed(
         let (response, seen) = look();
         match &wait {
             Some((watched, until))
-                if response.is_unchanged(preconditions) && Instant::now() < *until =>
+                if response.keeps_query_waiting(preconditions) && Instant::now() < *until =>
             {
                 incoming.wait(watched, seen, *until)?;
             }
@@ -113,25 +126,25 @@ fn until_changed(
     }
 }
 
-/// Passes a write on, and gives its response once enough others have it.
-fn written(
+/// Spreads a write, and returns its response once enough other nodes hold it.
+fn spread_and_await_replicas(
     node: &Node,
     store: LockedStore<'_>,
     response: Response,
     replicas: Option<Replicas>,
     incoming: &mut dyn Incoming,
 ) -> Response {
-    let writes = store.writes();
+    let revision = store.revision();
     drop(store);
     if response.status >= 400 {
         return response;
     }
     node.wrote();
     let Some(replicas) = replicas else { return response };
-    let watched = Watched::Replicas { replicas, writes };
+    let watched = Watched::Replicas { replicas, revision };
     let until = Instant::now() + Duration::from_millis(replicas.wait_ms);
     loop {
-        let (have, wanted) = (node.members().confirmations(writes), replicas.wanted);
+        let (have, wanted) = (node.members().confirmations(revision), replicas.wanted);
         if have >= wanted {
             return response;
         }

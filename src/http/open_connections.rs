@@ -9,12 +9,12 @@ pub struct OpenConnections {
 }
 
 impl OpenConnections {
-    /// Those to a port of this machine.
+    /// The open connections to a port of this machine.
     pub fn of(port: u16) -> Self {
         const ESTABLISHED: &str = "01";
         let local_port = format!(":{port:04X}");
         let mut open = Self { clients: HashSet::new(), is_known: false };
-        // A kernel without IPv6 has but one of them.
+        // A kernel without IPv6 has only one of them.
         for table in ["/proc/net/tcp", "/proc/net/tcp6"].iter().flat_map(std::fs::read_to_string) {
             open.is_known = true;
             for line in table.lines() {
@@ -32,12 +32,12 @@ impl OpenConnections {
     }
 
     /// Whether a client has closed its side.
-    pub fn lack(&self, client: &SocketAddr) -> bool {
+    pub fn is_gone(&self, client: &SocketAddr) -> bool {
         self.is_known && !self.clients.contains(&in_table(client))
     }
 }
 
-/// A client's address as the kernel writes it.
+/// A client's address, as the kernel writes it in `/proc/net/tcp`.
 fn in_table(client: &SocketAddr) -> String {
     let ip = match client.ip() {
         IpAddr::V4(ip) => ip.octets().to_vec(),

@@ -1,4 +1,4 @@
-//! One request of a connection at a time, in the order in which they came.
+//! Pipelining (RFC 9112, section 9.3.2): one request of a connection is served at a time, in order.
 
 use crate::http::servers::READ_TIMEOUT;
 use crate::sys::lock::lock;
@@ -8,22 +8,24 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// For how long nothing more is taken from a connection after it was closed to requests: longer
-/// than one on which nothing comes stays open. Its address may be another one's then.
+/// How long a connection stays closed to requests: longer than an idle one stays open. Its address
+/// may be another connection's after that.
 const CLOSED_FOR: Duration = READ_TIMEOUT.saturating_mul(2);
 
-/// tiny_http hands out the next request while the one before it is still served, and lets nobody
-/// write the second response before the first: a worker would wait for as long as that takes, be it
-/// a slow upload or a blocking query.
+/// The requests that wait behind another one of their connection.
+///
+/// tiny_http hands out the next request of a connection while the one before it is still served, but
+/// blocks whoever responds to the second one first: a worker would be held for as long as a slow
+/// upload or a blocking query takes.
 pub struct Pipelines<R> {
-    /// The requests behind the one under way, of each connection that has one.
+    /// The requests that wait, for each connection that has one under way.
     behind: Mutex<HashMap<SocketAddr, VecDeque<R>>>,
     closed: Mutex<HashMap<SocketAddr, Instant>>,
 }
 
 impl<R> Pipelines<R> {
-    /// Gives the request back if it is the first one; otherwise it will come from
-    /// [`Pipelines::leave`].
+    /// Returns the request if no other one of its connection is under way. Otherwise
+    /// [`Pipelines::leave`] will return it.
     pub fn enter(&self, connection: SocketAddr, request: R) -> Option<R> {
         match lock(&self.behind).entry(connection) {
             Entry::Vacant(first) => {
@@ -35,7 +37,7 @@ impl<R> Pipelines<R> {
         None
     }
 
-    /// The request under way has its response; gives the next one, which is now under way.
+    /// The request under way has its response; returns the next one, which is now under way.
     pub fn leave(&self, connection: SocketAddr) -> Option<R> {
         let mut behind = lock(&self.behind);
         let next = behind.get_mut(&connection)?.pop_front();
@@ -45,8 +47,8 @@ impl<R> Pipelines<R> {
         next
     }
 
-    /// Nothing that follows on this connection is to be carried out: nobody knows where the next
-    /// request begins (RFC 9112, section 6.3).
+    /// No further request of this connection is carried out, since it is not known where the next one
+    /// begins (RFC 9112, section 6.3).
     pub fn close(&self, connection: SocketAddr) {
         let mut closed = lock(&self.closed);
         closed.retain(|_, since| since.elapsed() < CLOSED_FOR);

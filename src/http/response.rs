@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tiny_http::StatusCode;
 
-/// The whole of a response. Nothing from the request is in its head: tiny_http lets line breaks in
-/// a header through (CVE-2026-66753).
+/// Encodes a response. Nothing in its head comes from the request: tiny_http lets line breaks in a
+/// header through (CVE-2026-66753).
 pub fn encode(response: &Response, is_head: bool, closes: bool) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256 + response.body.len());
     let now = SystemTime::now();
@@ -25,7 +25,7 @@ pub fn encode(response: &Response, is_head: bool, closes: bool) -> Vec<u8> {
             write!(bytes, "ETag: \"{etag}\"\r\n")?;
         }
         if let Some(modified_ms) = response.modified_ms {
-            // A version may be ahead of the clock, but this date must not.
+            // A version may be ahead of the clock, but this date must not be (RFC 9110, section 8.8.2).
             let modified = (UNIX_EPOCH + Duration::from_millis(modified_ms)).min(now);
             write!(bytes, "Last-Modified: {}\r\n", httpdate::fmt_http_date(modified))?;
         }
@@ -38,7 +38,7 @@ pub fn encode(response: &Response, is_head: bool, closes: bool) -> Vec<u8> {
         if closes {
             bytes.extend_from_slice(b"Connection: close\r\n");
         }
-        // A length here would be that of the response which the client has.
+        // In a 304 it would be the length of the response that the client has already.
         if response.status != 304 {
             write!(bytes, "Content-Length: {length}\r\n")?;
         }

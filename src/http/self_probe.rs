@@ -1,4 +1,5 @@
-//! Requests to our own endpoint, which find out whether tiny_http still answers, and wake it.
+//! The self-probe: connections to our own endpoint that find out whether tiny_http still responds, and
+//! wake it.
 
 use crate::http::endpoint::Endpoint;
 use crate::sys::lock::lock;
@@ -9,24 +10,24 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// How often an endpoint is probed while requests come.
+/// How often an endpoint is probed while there are requests.
 ///
-/// In a burst of connections tiny_http counts on one idle thread for several of them; those that
-/// lose stay accepted and unread until some thread has nothing to do. A probe frees one: a thread
-/// is started for it, and goes on with the connections left behind.
+/// When several connections come at once, tiny_http may count on one idle thread for all of them; the
+/// others stay accepted and unread until some thread has nothing to do. A probe makes tiny_http start
+/// a thread, which then serves a connection that was left behind.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 
-/// While none come, only one probe in so many is sent.
+/// While there are no requests, this many probes are skipped between two.
 const PROBES_SKIPPED: u32 = 10;
 
-/// After so many probes in a row without an answer the server is replaced: tiny_http's accepting
-/// thread may have panicked, which it reports to nobody.
+/// After this many probes in a row without a response the server is replaced: the thread with which
+/// tiny_http accepts may have panicked, and nothing reports that.
 const MAX_UNANSWERED: u32 = 4;
 
-/// The next probe follows at once while threads are started for it, up to so many times.
+/// The most probes in a row, while each of them makes tiny_http start a thread.
 const MAX_PROBES_AT_ONCE: usize = 64;
 
-/// How long to wait for the answer.
+/// How long to wait for the response to a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Probes an endpoint for as long as the process lives.
@@ -36,37 +37,38 @@ pub fn keep_probing(endpoint: &Endpoint) {
     loop {
         std::thread::sleep(PROBE_EVERY);
         let panics_before = std::mem::replace(&mut panics, PANICS.load(Relaxed));
-        let is_asked = endpoint.has_requests.swap(false, Relaxed);
-        let is_quiet = !is_asked && panics == panics_before && unanswered == 0;
+        let had_requests = endpoint.has_requests.swap(false, Relaxed);
+        let is_quiet = !had_requests && panics == panics_before && unanswered == 0;
         skipped = if is_quiet && skipped < PROBES_SKIPPED { skipped + 1 } else { 0 };
         if skipped > 0 {
             continue;
         }
         let open = LazyCell::new(|| endpoint.open_connections());
-        lock(&endpoint.abandoned).retain(|(client, _)| !open.lack(client));
+        lock(&endpoint.abandoned).retain(|(client, _)| !open.is_gone(client));
         let is_answered = probe(endpoint.address, panics > panics_before);
         unanswered = if is_answered { 0 } else { unanswered + 1 };
         if unanswered >= MAX_UNANSWERED {
             unanswered = 0;
             endpoint.must_replace_server.store(true, Relaxed);
-            if let Some(silent) = LOG.pass() {
-                log::warn!("HTTP does not answer the self-probe; replacing the server{silent}");
+            if let Some(suppressed) = LOG.pass() {
+                log::warn!("the HTTP self-probe got no response; replacing the server{suppressed}");
             }
         }
     }
 }
 
-/// Probes until no new thread is started for it; says whether the last probe was answered.
+/// Probes until a probe makes tiny_http start no new thread; returns whether the last one was
+/// answered.
 ///
-/// A thread of tiny_http that finds a broken connection left behind may panic over it, and leave
-/// the rest: where there were panics each probe clears but one, so it takes all of them.
+/// A thread of tiny_http may panic over a broken connection that was left behind. After panics, each
+/// probe frees no more than one connection, so all probes are sent.
 fn probe(address: SocketAddr, were_panics: bool) -> bool {
     for _ in 0..MAX_PROBES_AT_ONCE {
         let threads_before = threads();
         if probe_once(address).is_err() {
             return false;
         }
-        // An idle thread that answers shows that nothing was left behind.
+        // An idle thread has answered, so nothing was left behind.
         if !were_panics && threads() <= threads_before {
             break;
         }
@@ -85,11 +87,11 @@ fn probe_once(mut address: SocketAddr) -> io::Result<()> {
     let mut stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
     stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
     stream.write_all(b"\r\n")?;
-    // To close with the answer unread resets the connection, and leaves nothing of it behind.
+    // Closing with the response unread resets the connection, so that none is left in TIME_WAIT.
     stream.peek(&mut [0]).map(drop)
 }
 
-/// How many threads this process has, as far as the system says.
+/// The number of threads in this process.
 fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }

@@ -8,9 +8,9 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use tiny_http::{Request, Server};
 
-/// A connection on which nothing comes for this long is closed, be it idle or half-way through an
-/// upload. It is more than the time of a blocking query, and more than the time between two
-/// self-probes: `accept` has the same limit.
+/// A connection on which nothing arrives for this long is closed, whether it is idle or in the middle
+/// of an upload. This is longer than a blocking query lasts, and longer than the time between two
+/// self-probes, since `accept` has the same timeout.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// A client that takes nothing of its response for this long does not get the rest.
@@ -22,13 +22,15 @@ const RECEIVE_TIMEOUT: Duration = Duration::from_millis(500);
 /// The same while there are retired servers, which are asked in between.
 const RECEIVE_TIMEOUT_WITH_RETIRED: Duration = Duration::from_millis(100);
 
-/// Descriptors that must be free for a new server: without them accepting fails again.
+/// The descriptors that must be free before a new server is started: without them `accept` fails
+/// again.
 const DESCRIPTORS_TO_LISTEN: usize = 8;
 
 pub struct Servers {
     listener: TcpListener,
     current: Server,
-    /// Connections stay with the server that accepted them. With each, when it last had a request.
+    /// Servers that no longer accept, with the time of their last request: a connection stays with
+    /// the server that has accepted it.
     retired: Vec<(Server, Instant)>,
     received: VecDeque<Request>,
 }
@@ -52,8 +54,7 @@ impl Servers {
         Ok(())
     }
 
-    /// The next request, if one comes soon. An error says that the current server has stopped
-    /// accepting.
+    /// The next request, if one arrives soon; an error if the current server has stopped accepting.
     pub fn receive(&mut self) -> io::Result<Option<Request>> {
         if self.received.is_empty() {
             let is_alone = self.retired.is_empty();
@@ -64,7 +65,7 @@ impl Servers {
                     *last_request = Instant::now();
                     self.received.push_back(request);
                 }
-                // Past that none of its connections can be left.
+                // After that none of its connections can be open.
                 last_request.elapsed() < READ_TIMEOUT + UPLOAD_TIMEOUT
             });
             self.received.extend(received?);
@@ -73,7 +74,8 @@ impl Servers {
     }
 }
 
-/// A server on a copy of the listener, which outlives it.
+/// Starts a server on a copy of the listener. All copies are made to see that enough descriptors are
+/// free; one is kept.
 fn start(listener: &TcpListener) -> io::Result<Server> {
     let copies = (0..DESCRIPTORS_TO_LISTEN).map(|_| listener.try_clone());
     let mut copies: Vec<TcpListener> = copies.collect::<io::Result<_>>()?;

@@ -1,7 +1,7 @@
 //! One request and its response.
 //!
-//! What is never inlined here would else lie on the stacks of hundreds of blocked workers: tiny_http
-//! alone copies through several KiB.
+//! Hundreds of workers may be blocked at a time, and each keeps its stack. Functions with large frames
+//! are therefore never inlined into those that block: tiny_http alone copies through several KiB.
 
 use crate::core::api::operation::Operation;
 use crate::core::api::request::{self, Head};
@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 use tiny_http::{Method, Request, StatusCode};
 
-/// A response longer than this may block the worker that writes it: its client may not read.
+/// A longer response may block the worker that writes it, if its client does not read.
 const LONG_RESPONSE_BYTES: usize = 64 * 1024;
 
 pub struct Transaction<'a, 'w> {
@@ -31,8 +31,8 @@ pub struct Transaction<'a, 'w> {
     client: SocketAddr,
     request: Request,
     unread: Unread,
-    /// Once a blocking query has ended.
-    ended_query: Option<Permit>,
+    /// Held from the end of a blocking query to its response.
+    query_response: Option<Permit>,
 }
 
 impl<'a, 'w> Transaction<'a, 'w> {
@@ -40,9 +40,9 @@ impl<'a, 'w> Transaction<'a, 'w> {
     pub fn serve(worker: &'a mut Worker<'w>, client: SocketAddr, request: Request) {
         let (endpoint, unread) = (worker.endpoint, Unread::of(&request));
         if unread != Unread::Nothing {
-            worker.replace();
+            worker.hand_over();
         }
-        let mut this = Self { worker, endpoint, client, request, unread, ended_query: None };
+        let mut this = Self { worker, endpoint, client, request, unread, query_response: None };
         let response = this.handle();
         this.finish(response);
     }
@@ -76,23 +76,23 @@ impl<'a, 'w> Transaction<'a, 'w> {
         request::parse(&head, self.endpoint.node.config.max_key_bytes)
     }
 
-    /// Responds in the way that suits what is still unread of the body.
+    /// Responds in the way that what is unread of the body requires.
     #[inline(never)]
     fn finish(mut self, response: Response) {
-        let waits_for_word = body::header(&self.request, "Expect").next().is_some();
+        let expects_continue = body::header(&self.request, "Expect").next().is_some();
         match self.unread {
             Unread::Nothing => self.respond(response),
             Unread::Length(length) if length > MAX_DISCARDED_BYTES => {
                 self.abandon(&response, false)
             }
-            // The client sends nothing before it has our word: that comes first, and then tiny_http
-            // reads away whatever it sends all the same.
-            Unread::Length(_) if response.status >= 400 && waits_for_word => {
+            // The client sends its body only after a 100. It gets the error instead, and tiny_http
+            // discards whatever it sends nevertheless.
+            Unread::Length(_) if response.status >= 400 && expects_continue => {
                 self.count(&response);
                 let _ = self.request.respond(plain(&response));
             }
-            // tiny_http reads away what is left of it, for as long as that takes. So we do it; but
-            // what took too long already is not waited for again.
+            // tiny_http would discard the rest, for as long as that takes. So we do, within limits;
+            // but a body that was too slow already is not waited for again.
             Unread::Length(length) => {
                 if response.status != TOO_SLOW && self.discard_body(length as u64) {
                     self.respond(response)
@@ -100,7 +100,7 @@ impl<'a, 'w> Transaction<'a, 'w> {
                     self.abandon(&response, true)
                 }
             }
-            // tiny_http reads nothing away of it, and takes what is left for the next request.
+            // tiny_http does not discard the rest, and parses it as the next request.
             Unread::Chunked => {
                 let pipelines = &self.endpoint.pipelines;
                 if !pipelines.is_closed(self.client) && !self.discard_body(u64::MAX) {
@@ -111,7 +111,7 @@ impl<'a, 'w> Transaction<'a, 'w> {
         }
     }
 
-    /// Whether the body came to its end.
+    /// Discards the body; returns whether its end was reached.
     fn discard_body(&mut self, length: u64) -> bool {
         let _permit = self.endpoint.uploads.acquire();
         body::discard(&mut self.request.as_reader().take(length))
@@ -121,7 +121,7 @@ impl<'a, 'w> Transaction<'a, 'w> {
     fn respond(mut self, response: Response) {
         self.count(&response);
         let is_head = *self.request.method() == Method::Head;
-        // On a closed pipeline nothing more is carried out: the client had better open a new one.
+        // Nothing more is carried out on a closed pipeline: the client needs a new connection.
         let closes = self.endpoint.pipelines.is_closed(self.client)
             || body::header(&self.request, "Connection")
                 .any(|value| value.eq_ignore_ascii_case("close"));
@@ -130,33 +130,33 @@ impl<'a, 'w> Transaction<'a, 'w> {
         drop(response);
         let permit = is_long.then(|| self.endpoint.long_responses.try_acquire()).flatten();
         if permit.is_some() {
-            self.worker.replace();
-            self.ended_query = None;
+            self.worker.hand_over();
+            self.query_response = None;
         }
         let mut writer = self.request.into_writer();
-        // A client that is gone needs no response.
+        // An error means that the client is gone, and needs no response.
         let _ = writer.write_all(&bytes).and_then(|()| writer.flush());
     }
 
-    /// Responds, and gives the connection up with the body unread.
+    /// Responds, and abandons the connection with the body unread.
     ///
-    /// tiny_http reads away what is left of a body when its reader is dropped, into a buffer of the
-    /// whole announced length. So the reader is kept, until the client is gone if it `may_end` then
-    /// and for ever otherwise; one thread of tiny_http and the connection stay behind with it.
+    /// When the reader of a body is dropped, tiny_http reads the rest into a buffer of the whole
+    /// announced length. So the reader is kept: until the client is gone if it `may_end` then, and for
+    /// ever otherwise. It keeps the connection and a thread of tiny_http.
     #[inline(never)]
     fn abandon(self, response: &Response, may_end: bool) {
         self.count(response);
         self.endpoint.node.metrics.count(Counter::HttpAbandoned);
         let is_head = *self.request.method() == Method::Head;
-        // To upgrade is the one way to keep the reader, but tiny_http leaves out the length of what
-        // it sends with that. So it sends an interim response, and ours follows.
+        // An upgrade is the only way to keep the reader, but tiny_http leaves out the length of the
+        // response to it. So it sends an interim response, and ours follows.
         let mut stream = self.request.upgrade("close", tiny_http::Response::empty(100));
         let bytes = response::encode(response, is_head, true);
         let _ = stream.write_all(&bytes).and_then(|()| stream.flush());
         if may_end {
             lock(&self.endpoint.abandoned).push((self.client, stream));
         } else {
-            self.endpoint.node.abandoned_connections.fetch_add(1, Relaxed);
+            self.endpoint.node.leaked_connections.fetch_add(1, Relaxed);
             std::mem::forget(stream);
         }
     }
@@ -179,16 +179,19 @@ impl Incoming for Transaction<'_, '_> {
             Unread::Nothing | Unread::Length(_) => Some(self.request.body_length().unwrap_or(0)),
         };
         let max = self.endpoint.node.config.max_value_bytes;
-        // Before the body is asked for, which a client with `Expect` waits for.
+        // Before the first read, which makes tiny_http ask for the body of a request with `Expect`.
         if announced.is_some_and(|length| length > max) {
             return Err(body::too_large(max));
         }
         let _permit = (self.unread != Unread::Nothing).then(|| self.endpoint.uploads.acquire());
         let body = match body::read_whole(self.request.as_reader(), announced, max) {
-            // A truncated chunked body looks complete through tiny_http. But then the end that was
-            // read was that of the connection, and the kernel knows it. A client that closes its
-            // side right after a complete one is refused along with those; none is known to do so.
-            Ok(_) if announced.is_none() && self.endpoint.open_connections().lack(&self.client) => {
+            // tiny_http takes the end of the connection for the end of a chunked body. The kernel
+            // knows whether the client has closed its side: then the body is truncated. A client
+            // that closes its side after a complete body is refused too; none is known to do so.
+            Ok(_)
+                if announced.is_none()
+                    && self.endpoint.open_connections().is_gone(&self.client) =>
+            {
                 Err(body::ended_early())
             }
             body => body,
@@ -208,20 +211,20 @@ impl Incoming for Transaction<'_, '_> {
         let too_many = || Response::problem(503, "too many blocked requests: try again later");
         let open = LazyCell::new(|| self.endpoint.open_connections());
         let permit =
-            self.endpoint.watchers.permit(|client| open.lack(client)).ok_or_else(too_many)?;
-        if !self.worker.replace() {
+            self.endpoint.watchers.permit(|client| open.is_gone(client)).ok_or_else(too_many)?;
+        if !self.worker.hand_over() {
             return Err(too_many());
         }
-        self.ended_query = None;
+        self.query_response = None;
         let is_client_there =
             self.endpoint.watchers.wait(permit, self.client, watched, seen, until);
-        self.ended_query = Some(self.endpoint.ended_queries.acquire());
+        self.query_response = Some(self.endpoint.query_responses.acquire());
         is_client_there.then_some(()).ok_or_else(too_many)
     }
 }
 
-/// The response as tiny_http writes it: it has ways of ending a request that are not open to
-/// others.
+/// The response in tiny_http's own type: only `Request::respond` discards an unread body and goes on
+/// with the connection.
 fn plain(response: &Response) -> tiny_http::Response<io::Cursor<Vec<u8>>> {
     let mut plain = tiny_http::Response::from_data(response.body.clone())
         .with_status_code(StatusCode(response.status));

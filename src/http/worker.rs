@@ -11,21 +11,21 @@ use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::thread::Builder;
 use tiny_http::Request;
 
-/// Workers of an endpoint that take requests, whatever number of others is blocked.
-const WORKERS: usize = 2;
+/// How many workers of an endpoint take requests, however many others are blocked.
+const MIN_AVAILABLE_WORKERS: usize = 2;
 
-/// Far more than a worker needs: there may be hundreds of them.
+/// The stack of a worker: small, since there may be hundreds of them, and far more than one needs.
 const STACK_BYTES: usize = 128 * 1024;
 
 pub struct Worker<'a> {
     pub endpoint: &'a Arc<Endpoint>,
-    is_replaced: bool,
+    has_handed_over: bool,
 }
 
 impl<'a> Worker<'a> {
     /// Starts workers until enough of them take requests.
     pub fn start_missing(endpoint: &Arc<Endpoint>) -> io::Result<()> {
-        while join(endpoint) {
+        while reserve_slot(endpoint) {
             let shared = endpoint.clone();
             let builder = Builder::new().stack_size(STACK_BYTES);
             supervise_in(builder, "http", Box::new(move || work(&shared))).inspect_err(|_| {
@@ -35,21 +35,22 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Sees to it that another worker takes the next request while this one blocks. If there is
-    /// none, since threads have run out, the next request waits until some worker is done.
-    pub fn replace(&mut self) -> bool {
-        if !std::mem::replace(&mut self.is_replaced, true) {
+    /// Makes sure that another worker takes the next request while this one blocks; returns whether
+    /// one does. None does if no more threads can be started: then the next request waits until a
+    /// worker is done.
+    pub fn hand_over(&mut self) -> bool {
+        if !std::mem::replace(&mut self.has_handed_over, true) {
             self.endpoint.available_workers.fetch_sub(1, AcqRel);
             let _ = Self::start_missing(self.endpoint);
         }
         self.endpoint.available_workers.load(Relaxed) > 0
     }
 
-    /// Serves a request, and then those of its connection that came behind it.
+    /// Serves a request, and then those that have come after it on its connection.
     #[inline(never)]
     fn serve(&mut self, client: SocketAddr, mut request: Request) {
         loop {
-            // A panic was logged; the connection must not wait for ever.
+            // A panic was logged. The requests behind this one must not wait for ever.
             let _ = catch_unwind(AssertUnwindSafe(|| Transaction::serve(self, client, request)));
             match self.endpoint.pipelines.leave(client) {
                 Some(next) => request = next,
@@ -59,20 +60,22 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Takes requests for as long as the worker is needed for it.
+/// Takes requests until enough other workers do.
 fn work(endpoint: &Arc<Endpoint>) {
     loop {
         let Some((client, request)) = endpoint.receive() else { continue };
-        let mut worker = Worker { endpoint, is_replaced: false };
+        let mut worker = Worker { endpoint, has_handed_over: false };
         worker.serve(client, request);
-        if worker.is_replaced && !join(endpoint) {
+        if worker.has_handed_over && !reserve_slot(endpoint) {
             return;
         }
     }
 }
 
-/// Counts one more worker that takes requests, unless there are enough.
-fn join(endpoint: &Endpoint) -> bool {
+/// Counts one more worker that takes requests, unless there are enough of them.
+fn reserve_slot(endpoint: &Endpoint) -> bool {
     let count = &endpoint.available_workers;
-    count.fetch_update(AcqRel, Relaxed, |now| (now < WORKERS).then_some(now + 1)).is_ok()
+    count
+        .fetch_update(AcqRel, Relaxed, |now| (now < MIN_AVAILABLE_WORKERS).then_some(now + 1))
+        .is_ok()
 }

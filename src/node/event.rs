@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 /// One message to the gossip thread.
 pub enum Event {
-    /// There was a write here. It is sent once, until the gossip thread takes note of it: one
-    /// exchange carries all news.
+    /// There was a write here. At most one of these is on its way at a time: one exchange carries all
+    /// news.
     Wrote,
     /// A client waits for other nodes to hold our writes.
     ReplicasAwaited,

@@ -58,7 +58,7 @@ pub const COUNTERS: [(Counter, &str, &str, &str); 20] = [
         Counter::GoodHttp,
         "nGoodHttpReqs",
         "http_requests_good_total",
-        "HTTP requests answered with 2xx",
+        "HTTP requests answered with 2xx or 3xx",
     ),
     (
         Counter::FailedOutSyncs,
@@ -132,7 +132,7 @@ pub const COUNTERS: [(Counter, &str, &str, &str); 20] = [
         Counter::ClocksOff,
         "nClocksOff",
         "clocks_off_total",
-        "hellos whose sender's clock was off by a minute or more",
+        "exchanges opened with a peer whose clock was off by a minute or more",
     ),
     (
         Counter::HttpRestarts,
@@ -144,7 +144,7 @@ pub const COUNTERS: [(Counter, &str, &str, &str); 20] = [
         Counter::HttpAbandoned,
         "nHttpAbandoned",
         "http_abandoned_total",
-        "uploads too large to discard, whose connection was abandoned",
+        "connections abandoned with an unread body, too large or too slow to discard",
     ),
 ];
 

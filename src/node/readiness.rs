@@ -3,13 +3,15 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// From the start over readiness to the drain; it never goes back.
+/// Starting, then ready, then draining; never backwards.
 pub struct Readiness {
     started: Instant,
     /// The node is ready after this time in any case: a pod that is never ready is no use either.
     timeout: Duration,
     is_ready: AtomicBool,
     is_draining: AtomicBool,
+    /// Whether the first look-up of the peers has ended, well or not.
+    has_looked_up: AtomicBool,
 }
 
 impl Readiness {
@@ -20,6 +22,7 @@ impl Readiness {
             timeout,
             is_ready: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
+            has_looked_up: AtomicBool::new(false),
         }
     }
 
@@ -28,11 +31,31 @@ impl Readiness {
         self.started.elapsed()
     }
 
+    /// The same in milliseconds: the node's monotonic clock.
+    pub fn age_ms(&self) -> u64 {
+        self.age().as_millis() as u64
+    }
+
     /// The node is ready from now on.
     pub fn become_ready(&self, reason: &str) {
         if !self.is_ready.swap(true, Relaxed) {
             log::info!("ready after {} ms: {reason}", self.age().as_millis());
         }
+    }
+
+    /// Whether the node has become ready; it may be draining since.
+    pub fn is_ready(&self) -> bool {
+        self.is_ready.load(Relaxed) || self.age() >= self.timeout
+    }
+
+    /// A look-up of the peers has ended, and its result has been taken.
+    pub fn looked_up(&self) {
+        self.has_looked_up.store(true, Relaxed);
+    }
+
+    /// Whether a look-up of the peers has ended.
+    pub fn has_looked_up(&self) -> bool {
+        self.has_looked_up.load(Relaxed)
     }
 
     /// The drain begins: the node is not ready any more.
@@ -50,8 +73,8 @@ impl Readiness {
         if self.is_draining() {
             return Some("draining: the last writes are being pushed to peers");
         }
-        let is_ready = self.is_ready.load(Relaxed) || self.age() >= self.timeout;
-        (!is_ready)
-            .then_some("no exchange with a peer has completed yet (READY_TIMEOUT bounds the wait)")
+        (!self.is_ready()).then_some(
+            "no exchange with a ready peer has completed yet (READY_TIMEOUT bounds the wait)",
+        )
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 use std::thread::Thread;
 
-/// How often a thread with many steps to do lets others go first before it goes on all the same.
+/// How often [`SharedStore::lock_after_others`] yields to other threads before it locks regardless.
 const MAX_YIELDS: u32 = 10_000;
 
 /// The store, for all threads.
@@ -62,13 +62,13 @@ impl SharedStore {
         let _ = self.watch_thread.set(std::thread::current());
     }
 
-    /// Has the watch thread look for what has changed.
+    /// Makes the watch thread look for what has changed.
     pub fn wake_watch_thread(&self) {
         self.watch_thread.get().into_iter().for_each(Thread::unpark);
     }
 }
 
-/// The store, locked. If something has changed that may be watched, the watch thread is woken when
+/// The store, locked. If something has changed that may be watched, the watch thread is woken before
 /// the lock is released.
 pub struct LockedStore<'a> {
     store: MutexGuard<'a, Store>,

@@ -1,11 +1,12 @@
 //! The state that all threads share.
 
 use crate::config::Config;
+use crate::core::digest::key_hash;
 use crate::core::exchange::{Identity, Summary};
 use crate::core::isolation::isolated_since;
+use crate::core::members::Members;
 use crate::core::store::{Limits, Store};
 use crate::node::event::Event;
-use crate::node::members::Members;
 use crate::node::metrics::{CLOCK_WARNING_MS, Counter, Metrics};
 use crate::node::readiness::Readiness;
 use crate::node::shared_store::{LockedStore, SharedStore};
@@ -33,18 +34,18 @@ pub struct Node {
     /// When it started, by the wall clock.
     pub started_at: SystemTime,
     /// Connections abandoned for as long as this process lives, each with a thread.
-    pub abandoned_connections: AtomicUsize,
+    pub leaked_connections: AtomicUsize,
     /// Requests that wait for a change.
     pub blocked_requests: AtomicUsize,
     /// Writes among them, which wait for other nodes to hold them.
     pub blocked_writes: AtomicUsize,
     store: SharedStore,
-    members: Mutex<Members>,
+    members: Mutex<Members<SocketAddr>>,
     /// When its last complete exchange began, in Unix milliseconds; 0 if it never had one.
     last_exchange_ms: AtomicU64,
     /// See [`Identity::complete_since_ms`].
     complete_since_ms: AtomicU64,
-    /// Whether the gossip thread has not taken note of the latest write yet.
+    /// Whether an [`Event::Wrote`] is on its way to the gossip thread.
     pub has_untold_write: AtomicBool,
     /// Whether it knows the address at which others reach it.
     has_advertise_address: AtomicBool,
@@ -64,7 +65,7 @@ impl Node {
             metrics: Metrics::default(),
             readiness: Readiness::new(config.ready_timeout),
             started_at: SystemTime::now(),
-            abandoned_connections: AtomicUsize::new(0),
+            leaked_connections: AtomicUsize::new(0),
             blocked_requests: AtomicUsize::new(0),
             blocked_writes: AtomicUsize::new(0),
             store: SharedStore::new(store),
@@ -94,13 +95,13 @@ impl Node {
         self.store.register_watch_thread();
     }
 
-    /// Has the watch thread look for changes.
+    /// Makes the watch thread look for changes.
     pub fn wake_watch_thread(&self) {
         self.store.wake_watch_thread();
     }
 
     /// The other nodes, as far as they are known.
-    pub fn members(&self) -> MutexGuard<'_, Members> {
+    pub fn members(&self) -> MutexGuard<'_, Members<SocketAddr>> {
         lock(&self.members)
     }
 
@@ -135,12 +136,18 @@ impl Node {
             cluster: self.config.cluster.clone(),
             complete_since_ms: self.complete_since_ms.load(Relaxed),
             isolated_since_ms: isolated_since(last_exchange_ms, wall_ms(), tombstone_ttl_ms),
+            is_ready: self.readiness.is_ready(),
         }
     }
 
     /// An exchange has ended well; `peer` is the address that we contacted, if we opened it.
     pub fn record_exchange(&self, peer: Option<SocketAddr>, summary: &Summary) {
-        self.members().record_exchange(peer, summary);
+        self.members().record_exchange(peer, summary, self.readiness.age_ms());
+        if let (Some(peer), Some(offset_ms)) = (peer, summary.clock_offset_ms) {
+            // One vote an address, however often the process there is replaced.
+            let address = key_hash(&peer.to_string());
+            self.store().record_peer_clock(address, offset_ms, wall_ms());
+        }
         if self.blocked_writes.load(Relaxed) > 0 {
             self.wake_watch_thread();
         }
@@ -155,8 +162,16 @@ impl Node {
         if summary.complete {
             self.last_exchange_ms.store(summary.began_ms.max(1), Relaxed);
             self.complete_since_ms.store(summary.complete_since_ms, Relaxed);
-            self.readiness.become_ready("an exchange with a peer is complete");
+            if peer.is_some() && !summary.peer_is_starting {
+                self.readiness.become_ready("an exchange with a ready peer is complete");
+            }
         }
+    }
+
+    /// Whether other nodes may have a key that this one lacks, since it has not caught up with them.
+    pub fn may_lack_keys(&self) -> bool {
+        let is_alone = || self.readiness.has_looked_up() && self.members().listed().is_empty();
+        !self.readiness.is_ready() && !is_alone()
     }
 
     fn warn_of_clock(&self, summary: &Summary) {
@@ -166,23 +181,44 @@ impl Node {
             return;
         }
         self.metrics.count(Counter::ClocksOff);
-        if let (Some(silent), Some(peer)) = (LOG.pass(), summary.peer) {
+        if let (Some(suppressed), Some(peer)) = (LOG.pass(), summary.peer) {
             let offset_s = offset_ms.unsigned_abs() / 1000;
             let direction = if offset_ms > 0 { "ahead of" } else { "behind" };
             log::warn!(
-                "the clock of node {peer:08x} is {offset_s} s {direction} this node's{silent}"
+                "the clock of node {peer:08x} is {offset_s} s {direction} this node's{suppressed}"
             );
         }
     }
 
     /// Begins the drain: peers are to get everything.
     pub fn drain(&self) {
+        self.store().drain();
+        self.members().drain();
         self.readiness.drain();
         self.tell(Event::Wrote);
     }
 
-    /// Whether peers have everything, so that the process may end.
+    /// Whether this node has never had anything; if so, it refuses local writes from now on.
+    pub fn has_nothing_to_hand_over(&self) -> bool {
+        let mut store = self.store();
+        store.close_if_held(0);
+        store.to_hand_over() == 0
+    }
+
+    /// Refuses local writes if enough members that stay hold all of them; whether they do.
     pub fn is_drained(&self) -> bool {
-        self.store().is_closed()
+        let revision = self.store().to_hand_over();
+        if !self.members().have_taken_over(revision) {
+            return false;
+        }
+        let mut store = self.store();
+        store.close_if_held(revision);
+        store.is_closed() && store.to_hand_over() == revision
+    }
+
+    /// How many writes, made here or received from others, no peer is known to hold.
+    pub fn unconfirmed_writes(&self) -> u64 {
+        let revision = self.store().to_hand_over();
+        self.members().unconfirmed(revision)
     }
 }

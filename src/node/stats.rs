@@ -78,7 +78,7 @@ fn gauges(node: &Node) -> [Gauge; 8] {
         let store = node.store();
         (store.live() as u64, store.tombstones() as u64, store.bytes())
     };
-    let peers = node.members().len() as u64;
+    let peers = node.members().listed().len() as u64;
     let blocked = node.blocked_requests.load(Relaxed) as u64;
     let ready = u64::from(node.readiness.not_ready_reason().is_none());
     let up_secs = node.readiness.age().as_secs();

@@ -1,5 +1,5 @@
-//! Blocking queries and writes that wait for replicas: each blocks a thread, and one thread wakes
-//! them.
+//! Watchers: blocking queries, and writes that wait for replicas. Each blocks a thread, and one thread
+//! wakes them.
 
 use crate::core::api::operation::Replicas;
 use crate::node::event::Event;
@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-/// Requests that may wait at a time; each costs its connection and a thread.
+/// The most requests that are blocked at a time; each takes a connection and a thread.
 const MAX_WATCHERS: usize = 512;
 
-/// The longest pause between two looks.
+/// The longest time between two checks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What a request waits for.
@@ -25,18 +25,18 @@ pub enum Watched {
     Key(String),
     /// A change of any key that starts with this.
     Prefix(String),
-    /// That others have the first so many writes made here.
-    Replicas { replicas: Replicas, writes: u64 },
+    /// The other nodes that hold everything up to this revision.
+    Replicas { replicas: Replicas, revision: u64 },
 }
 
-/// A request that waits.
+/// A blocked request.
 struct Watcher {
     thread: Thread,
     client: SocketAddr,
     watched: Watched,
-    /// How many changes there had been when the map was looked at.
+    /// The changes that have been checked for this watcher; at first, those that the request saw.
     seen: u64,
-    /// Set to whether its client is still there, once its wait has ended before its time.
+    /// Set when the wait ends before its time: whether the client is still there.
     end: Arc<OnceLock<bool>>,
     _permit: Permit,
 }
@@ -52,8 +52,8 @@ impl Watchers {
         Self { node, permits: Semaphore::new(MAX_WATCHERS), watching: Mutex::default() }
     }
 
-    /// A permit to wait, if there is one. tiny_http does not notice that a client is gone while its
-    /// request waits; so once all permits are taken, those of such clients are taken back.
+    /// A permit to wait, if there is one. tiny_http does not notice that the client of a blocked
+    /// request has gone: when all permits are taken, those of such clients are taken back.
     pub fn permit(&self, is_gone: impl Fn(&SocketAddr) -> bool) -> Option<Permit> {
         self.permits.try_acquire().or_else(|| {
             self.end(&mut lock(&self.watching), false, |watcher| is_gone(&watcher.client));
@@ -61,8 +61,8 @@ impl Watchers {
         })
     }
 
-    /// Blocks until what is watched may be different from what it was after `seen` changes, or until
-    /// then; `false` if the client is gone.
+    /// Blocks until what is watched may have changed since the first `seen` changes, or until `until`;
+    /// returns whether the client is still there.
     pub fn wait(
         &self,
         permit: Permit,
@@ -81,7 +81,7 @@ impl Watchers {
         self.count(&watching);
         drop(watching);
         if is_first {
-            // The gossip thread goes and looks for them.
+            // The gossip thread contacts everyone at once.
             self.node.tell(Event::ReplicasAwaited);
         }
         self.node.wake_watch_thread();
@@ -93,7 +93,7 @@ impl Watchers {
         end.get() != Some(&false)
     }
 
-    /// Wakes those that may have got what they wait for, for as long as the process lives.
+    /// Wakes watchers for as long as the process lives.
     pub fn keep_waking(&self) {
         self.node.register_watch_thread();
         loop {
@@ -104,24 +104,25 @@ impl Watchers {
         }
     }
 
-    /// Says how long until there may be more to wake.
+    /// Wakes the watchers whose condition may hold; returns how long it is until the next check.
     fn wake(&self) -> Option<Duration> {
         let mut watching = lock(&self.watching);
         let mut store = self.node.store();
         if watching.is_empty() {
-            // Who is just about to be added is told that it may have missed something.
+            // A watcher that is just being added will find that changes are no longer kept, and look
+            // again.
             store.changes_mut().unwatch();
             return None;
         }
         store.purge_expired(wall_ms());
-        // Nobody may have waited when the last one of them came.
+        // The changes may have been unwatched when the first of these watchers came.
         let _ = store.changes_mut().watch();
         let changes = store.changes();
         self.end(&mut watching, true, |watcher| {
             let seen = std::mem::replace(&mut watcher.seen, changes.count());
             match (&watcher.watched, changes.since(seen)) {
-                (Watched::Replicas { replicas, writes }, _) => {
-                    self.node.members().confirmations(*writes) >= replicas.wanted
+                (Watched::Replicas { replicas, revision }, _) => {
+                    self.node.members().confirmations(*revision) >= replicas.wanted
                 }
                 (Watched::Key(key), Some(mut changed)) => changed.any(|other| other == key),
                 (Watched::Prefix(prefix), Some(mut changed)) => {
@@ -134,7 +135,7 @@ impl Watchers {
         Some(due_in.min(LOOK_EVERY))
     }
 
-    /// Ends the wait of some, and wakes them.
+    /// Ends the wait of the watchers that are chosen, and wakes them.
     fn end(
         &self,
         watching: &mut Vec<Watcher>,

@@ -32,6 +32,7 @@ pub fn keep_resolving(node: &Node) {
             }
             failed => {
                 node.metrics.count(Counter::FailedLookUps);
+                node.readiness.looked_up();
                 if !is_failing && node.readiness.age() > Duration::from_secs(2) {
                     is_failing = true;
                     let why =

@@ -1,7 +1,7 @@
 //! The gossip thread: opens the exchanges that the scheduler asks for.
 
 use crate::core::digest::key_hash;
-use crate::core::scheduler::{Action, Outcome, Scheduler};
+use crate::core::scheduler::{Action, Everyone, Outcome, Scheduler};
 use crate::core::store::MAX_PURGED_AT_ONCE;
 use crate::node::event::Event;
 use crate::node::state::{Node, wall_ms};
@@ -25,8 +25,8 @@ pub fn gossip(node: &Node, events: &Receiver<Event>) {
             gossip.handle(event);
             next = events.try_recv().ok();
         }
-        node.members().set_addresses(gossip.scheduler.peers());
-        gossip.push_writes();
+        gossip.list_members();
+        gossip.choose_whom_to_contact();
         // Many entries may be due at once: the lock is released after each batch.
         while node.store_after_others().purge_expired(wall_ms()) == MAX_PURGED_AT_ONCE {}
     }
@@ -35,24 +35,22 @@ pub fn gossip(node: &Node, events: &Receiver<Event>) {
 struct Gossip<'a> {
     node: &'a Node,
     scheduler: Scheduler<SocketAddr>,
-    /// The number of local writes when the drain last began.
-    drain_covers: Option<u64>,
 }
 
 impl<'a> Gossip<'a> {
     fn new(node: &'a Node) -> Self {
         let interval_ms = node.config.sync_interval.as_millis() as u64;
-        let now_ms = node.readiness.age().as_millis() as u64;
+        let now_ms = node.readiness.age_ms();
         let rng = fastrand::Rng::new();
         let mut scheduler = Scheduler::new(interval_ms, now_ms, rng, address_hash);
         if let Some(&own) = node.config.own_addresses().first() {
             scheduler.set_advertise_address(own);
         }
-        Self { node, scheduler, drain_covers: None }
+        Self { node, scheduler }
     }
 
     fn now_ms(&self) -> u64 {
-        self.node.readiness.age().as_millis() as u64
+        self.node.readiness.age_ms()
     }
 
     /// Does what the scheduler asks for; returns how long there is nothing to do then.
@@ -90,11 +88,13 @@ impl<'a> Gossip<'a> {
             Event::Heard(ip) => {
                 // All peers of a Service listen on the same port.
                 let peer = SocketAddr::new(ip, self.node.config.peer[0].port());
-                self.scheduler.heard_from(peer);
+                self.scheduler.heard_from(peer, now_ms);
                 log_if_reachable_again(self.node, peer);
             }
             Event::Peers { addresses, found_own_address } => {
                 self.scheduler.set_peers(addresses, now_ms);
+                self.list_members();
+                self.node.readiness.looked_up();
                 let is_listed = found_own_address || self.scheduler.knows_own_address();
                 if is_listed && self.scheduler.peers().is_empty() {
                     self.node.readiness.become_ready("DNS lists no other pod");
@@ -103,21 +103,27 @@ impl<'a> Gossip<'a> {
         }
     }
 
-    /// Has everyone contacted while a client waits for replicas, or while the node drains.
-    fn push_writes(&mut self) {
-        let now_ms = self.now_ms();
+    fn list_members(&self) {
+        let mut members = self.node.members();
+        members.set_addresses(self.scheduler.peers());
+        if !self.node.readiness.is_ready() && members.are_all_starting() {
+            self.node.readiness.become_ready("all peers in DNS are starting too");
+        }
+    }
+
+    /// Has everyone contacted until the node has caught up, while a client waits for replicas, and
+    /// while the node drains.
+    fn choose_whom_to_contact(&mut self) {
+        let readiness = &self.node.readiness;
         let replicas_awaited = self.node.blocked_writes.load(Relaxed) > 0;
-        self.scheduler.await_replicas(replicas_awaited, now_ms);
-        if !self.node.readiness.is_draining() {
-            return;
-        }
-        let writes = self.node.store().writes();
-        if self.drain_covers.replace(writes) != Some(writes) {
-            // The first time, or after one more write: confirmations before it are worth nothing.
-            self.scheduler.drain(now_ms);
-        } else if self.scheduler.is_drained() {
-            self.node.store().close(writes);
-        }
+        let everyone = if readiness.is_draining() {
+            Everyone::All
+        } else if replicas_awaited || !readiness.is_ready() {
+            Everyone::Responsive
+        } else {
+            Everyone::No
+        };
+        self.scheduler.contact(everyone, self.now_ms());
     }
 }
 
@@ -131,8 +137,8 @@ fn log_outcome(node: &Node, peer: SocketAddr, outcome: &Result<Outcome, Failure>
     static LOG: Limiter = Limiter::new();
     match outcome {
         Err(failure) if node.members().failed(peer) => {
-            if let Some(silent) = LOG.pass() {
-                log::warn!("exchange with peer {peer} failed: {failure}{silent}");
+            if let Some(suppressed) = LOG.pass() {
+                log::warn!("exchange with peer {peer} failed: {failure}{suppressed}");
             }
         }
         Err(failure) => log::debug!("exchange with peer {peer} failed: {failure}"),

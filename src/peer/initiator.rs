@@ -21,7 +21,8 @@ pub fn initiate(
 ) -> Result<Outcome, Failure> {
     let summary = TcpStream::connect_timeout(&peer, CONNECT_TIMEOUT).map_err(Failure::Io).and_then(
         |stream| {
-            let exchange = Exchange::initiate(node.identity(), &node.store(), wall_ms(), subtree);
+            let identity = node.identity();
+            let exchange = Exchange::initiate(identity, &mut node.store(), wall_ms(), subtree);
             run_exchange(node, stream, exchange, Next::Speak)
         },
     );
@@ -36,7 +37,7 @@ pub fn initiate(
     node.metrics.count(Counter::OutSyncs);
     node.record_exchange(Some(peer), &summary);
     Ok(match summary.peer {
-        Some(node) if summary.complete => Outcome::Complete { node, was_news: summary.sent > 0 },
+        Some(_) if summary.complete => Outcome::Complete { was_news: summary.sent > 0 },
         _ => Outcome::Incomplete,
     })
 }

@@ -35,8 +35,8 @@ pub fn listen(node: &Arc<Node>, listener: &TcpListener, permits: &Semaphore) {
         });
         if let Err(error) = accepted {
             // Most likely out of descriptors or threads: some will be free soon.
-            if let Some(silent) = LOG.pass() {
-                log::warn!("cannot accept a peer: {error}{silent}");
+            if let Some(suppressed) = LOG.pass() {
+                log::warn!("cannot accept a peer: {error}{suppressed}");
             }
             std::thread::sleep(ACCEPT_AGAIN_AFTER);
         }
@@ -74,7 +74,7 @@ fn record_failure(node: &Node, peer: SocketAddr, failure: &Failure) {
         Failure::Io(_) => node.metrics.count(Counter::FailedInSyncs),
     }
     // Addresses come back under other owners, and ports are scanned: neither may flood the log.
-    if let Some(silent) = LOG.pass() {
-        log::warn!("exchange from {peer} failed: {failure}{silent}");
+    if let Some(suppressed) = LOG.pass() {
+        log::warn!("exchange from {peer} failed: {failure}{suppressed}");
     }
 }

@@ -20,8 +20,7 @@ pub enum Failure {
     Grammar(&'static str),
     /// The network failed, or was too slow.
     Io(io::Error),
-    /// The peer connected, and closed the connection before it had sent a byte: a TCP probe, for
-    /// one.
+    /// The peer connected, and closed the connection before it had sent a byte; TCP probes do so.
     Silence,
 }
 

@@ -41,10 +41,10 @@ pub fn start(level: LevelFilter) {
     static PANIC_LOG: Limiter = Limiter::new();
     std::panic::set_hook(Box::new(|info| {
         PANICS.fetch_add(1, Relaxed);
-        if let Some(silent) = PANIC_LOG.pass() {
+        if let Some(suppressed) = PANIC_LOG.pass() {
             let thread = std::thread::current();
             let name = thread.name().unwrap_or("unnamed");
-            log::error!("bug: thread {name} panicked: {info}{silent}");
+            log::error!("bug: thread {name} panicked: {info}{suppressed}");
         }
     }));
 }
@@ -55,7 +55,7 @@ pub struct Limiter(Mutex<Window>);
 struct Window {
     began: Option<Instant>,
     lines: u32,
-    silent: u64,
+    suppressed: u64,
 }
 
 /// The most lines of one kind in a minute.
@@ -63,23 +63,23 @@ pub const MAX_LINES_A_MINUTE: u32 = 5;
 
 impl Limiter {
     pub const fn new() -> Self {
-        Self(Mutex::new(Window { began: None, lines: 0, silent: 0 }))
+        Self(Mutex::new(Window { began: None, lines: 0, suppressed: 0 }))
     }
 
     /// Whether a line may be logged now; if so, what to append about those that were suppressed.
     pub fn pass(&self) -> Option<String> {
         let mut window = lock(&self.0);
         if window.began.is_none_or(|began| began.elapsed() >= Duration::from_secs(60)) {
-            let silent = window.silent;
-            *window = Window { began: Some(Instant::now()), lines: 1, silent: 0 };
-            return Some(match silent {
+            let suppressed = window.suppressed;
+            *window = Window { began: Some(Instant::now()), lines: 1, suppressed: 0 };
+            return Some(match suppressed {
                 0 => String::new(),
-                _ => format!(" (and {silent} more like this before)"),
+                _ => format!(" (and {suppressed} more like this before)"),
             });
         }
         window.lines += 1;
         if window.lines > MAX_LINES_A_MINUTE {
-            window.silent += 1;
+            window.suppressed += 1;
             return None;
         }
         Some(String::new())

@@ -13,7 +13,7 @@ pub fn supervise(name: &'static str, body: impl Fn() + Send + 'static) -> io::Re
     supervise_in(Builder::new(), name, Box::new(body))
 }
 
-/// The same in a thread made by `builder`, for one of which there are many.
+/// Like [`supervise`], with a thread builder of its own.
 pub fn supervise_in(
     builder: Builder,
     name: &'static str,

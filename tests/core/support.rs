@@ -28,9 +28,14 @@ pub fn fixed_seed(cases: u32) -> Config {
     }
 }
 
-/// A member of the tests' cluster that has always been complete and was never isolated.
+/// A member of the tests' cluster that is ready, has always been complete and was never isolated.
 pub fn member() -> Identity {
-    Identity { cluster: "default".into(), complete_since_ms: 0, isolated_since_ms: None }
+    Identity {
+        cluster: "default".into(),
+        complete_since_ms: 0,
+        isolated_since_ms: None,
+        is_ready: true,
+    }
 }
 
 /// A member that has been isolated since `since_ms`.
@@ -169,7 +174,7 @@ impl Outcome {
     }
 }
 
-pub fn call(initiator: Identity, store: &Store, wall_ms: u64) -> Exchange {
+pub fn call(initiator: Identity, store: &mut Store, wall_ms: u64) -> Exchange {
     Exchange::initiate(initiator, store, wall_ms, None)
 }
 

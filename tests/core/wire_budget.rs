@@ -109,7 +109,7 @@ impl Pair {
         }
     }
 
-    /// Writes, waits until no update is recent any more, and counts the cost of becoming equal again.
+    /// Writes, waits until no update is recent any more, and measures how the stores become equal.
     fn trial(
         &mut self,
         differences: usize,
@@ -184,7 +184,7 @@ fn assert_within_budget(count: usize) {
                         [format!("{layout:?}"), format!("{change:?}"), format!("{writer:?}")];
                     writeln!(
                         table,
-                        "d = {differences:<4} {layout:<9} {change:<11} by {writer:<6} {mean:>6.1} of {budget} B, \
+                        "d = {differences:<4} {layout:<9} {change:<11} by {writer:<9} {mean:>6.1} of {budget} B, \
                          {:.1} round trips, at most {most_trips}{}",
                         round_trips as f64 / trials as f64,
                         mark(missed),

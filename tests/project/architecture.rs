@@ -1,18 +1,17 @@
 //! The rules that the source keeps to, checked on the source itself.
 //!
-//! Each checker gives what is wrong with a text, and is shown a small bad text first: one that can't
-//! fail would prove nothing.
+//! Each checker returns what is wrong with a text. It is tried on a small bad text first, since a
+//! check that cannot fail proves nothing.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// A file is no longer than this.
+/// The longest file.
 const MAX_LINES: usize = 600;
 
-/// The folders of `src` in reading order, and for each the others that its files may import.
+/// The folders of `src` in reading order, and for each of them the others that its files may import.
 ///
-/// `core/api` is a part of `core` that the rest of it does not know. Files beside the folders are
-/// rows of their own.
+/// The rest of `core` must not import `core/api`. Files beside the folders have rows of their own.
 const FOLDERS: [(&str, &[&str]); 10] = [
     ("core", &[]),
     ("core/api", &["core"]),
@@ -26,7 +25,7 @@ const FOLDERS: [(&str, &[&str]); 10] = [
     ("lib", &["core", "core/api", "sys", "config", "node", "peer", "http", "daemon", "cli"]),
 ];
 
-/// The text without its comments, and without what its strings say if they are to be `blank`.
+/// The text without its comments and, if `blank`, without the contents of its strings.
 fn code(text: &str, blank: bool) -> String {
     let chars: Vec<char> = text.chars().collect();
     let at = |index: usize| chars.get(index).copied().unwrap_or('\0');
@@ -52,7 +51,7 @@ fn code(text: &str, blank: bool) -> String {
                 code.push('"');
                 index += 1;
             }
-            // A quote or a slash as a character, but not a lifetime.
+            // A character such as a quote, but not a lifetime.
             '\'' if at(index + 1) == '\\' || at(index + 2) == '\'' => {
                 let end = if at(index + 1) == '\\' { index + 3 } else { index + 2 };
                 code.push_str("' '");
@@ -67,12 +66,12 @@ fn code(text: &str, blank: bool) -> String {
     code
 }
 
-/// The text up to its tests, which come last.
+/// The text up to its tests, which are at its end.
 fn without_tests(text: &str) -> &str {
     text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default()
 }
 
-/// The folders of this crate that a text names.
+/// The folders of this crate that a text imports.
 fn named_folders(text: &str) -> Vec<String> {
     let code = code(without_tests(text), true);
     let mut named: Vec<String> = code
@@ -106,7 +105,7 @@ fn folder_of(file: &str) -> &str {
         .unwrap_or_else(|| panic!("src/{file} is in no folder of the table"))
 }
 
-/// What a file names though its folder may not.
+/// The folders that a file imports although it may not.
 fn check_imports(file: &str, text: &str) -> Vec<String> {
     let own = folder_of(file);
     let (_, allowed) =
@@ -115,7 +114,7 @@ fn check_imports(file: &str, text: &str) -> Vec<String> {
     named_folders(text).into_iter().filter(|name| !is_allowed(name)).collect()
 }
 
-/// What no code of ours may have, tests aside.
+/// What no code may contain, except for tests.
 fn check_panics(text: &str) -> Vec<String> {
     let text = code(without_tests(text), false);
     let blank = code(without_tests(&text), true);
@@ -134,7 +133,7 @@ fn check_panics(text: &str) -> Vec<String> {
     wrong
 }
 
-/// What is left to do, and what is too long.
+/// Work left to do, and lines or files that are untidy.
 fn check_tidiness(text: &str) -> Vec<String> {
     let words = ["TODO", "FIXME", "XXX", "HACK", "todo!(", "unimplemented!("];
     let mut wrong: Vec<String> =
@@ -143,7 +142,9 @@ fn check_tidiness(text: &str) -> Vec<String> {
         wrong.push(format!("{} lines", text.lines().count()));
     }
     if text.lines().any(|line| line.ends_with([' ', '\t'])) || !text.ends_with('\n') {
-        wrong.push("white space at a line's end, or no end of the last line".into());
+        wrong.push(
+            "white space at the end of a line, or no line feed at the end of the file".into(),
+        );
     }
     wrong
 }
@@ -157,10 +158,10 @@ fn check_manifest(text: &str) -> Vec<String> {
         if line.starts_with('[') {
             section = line;
         } else if section == "[dependencies]" && line.contains('=') {
-            let says_why =
+            let is_justified =
                 before.strip_prefix("# ").is_some_and(|comment| comment.split(' ').count() > 1);
-            if !says_why {
-                wrong.push(format!("nothing says why there is {line}"));
+            if !is_justified {
+                wrong.push(format!("no comment justifies {line}"));
             }
         }
         let without_comment = line.split('#').next().unwrap_or_default();
@@ -172,7 +173,7 @@ fn check_manifest(text: &str) -> Vec<String> {
     wrong
 }
 
-/// All files of `src`, by their paths in it.
+/// The files of `src` by their paths in it.
 fn sources() -> BTreeMap<String, String> {
     fn add(folder: &Path, prefix: &str, files: &mut BTreeMap<String, String>) {
         for entry in std::fs::read_dir(folder).expect("there is src") {
@@ -209,10 +210,10 @@ fn folders_import_only_folders_before_them() {
     for (name, text) in sources().iter().filter(|(name, _)| *name != "main.rs") {
         assert_eq!(check_imports(name, text), [""; 0], "src/{name}");
     }
-    // What a row allows stands before it: there is no circle.
+    // A row allows only rows before it, so that there is no cycle.
     for (row, (folder, allowed)) in FOLDERS.iter().enumerate() {
         let is_before = |name: &&str| FOLDERS[..row].iter().any(|(before, _)| before == name);
-        assert!(allowed.iter().all(is_before), "{folder} imports what comes after it");
+        assert!(allowed.iter().all(is_before), "{folder} may import a later folder");
     }
 }
 

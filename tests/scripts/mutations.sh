@@ -102,6 +102,8 @@ mutation "a value that expires gets a new version" src/core/store.rs \
 mutation "values expire by the local clock alone" src/core/peer_clocks.rs \
     'wall_ms.saturating_add_signed(self.ahead_ms)' \
     'wall_ms.saturating_add_signed(self.ahead_ms * 0)' --test core_tests simulation::hundred_nodes
+mutation "a clock that comes late is believed" src/core/exchange/mod.rs \
+    '(took_ms < MAX_CLOCK_AGE_MS).then' '(took_ms < u64::MAX).then' --test core_tests exchange::clocks
 mutation "another cluster is not refused" src/core/exchange/mod.rs \
     'if hello.cluster != self.me.cluster {' 'if hello.cluster.is_empty() {' --test core_tests exchange::refusals
 mutation "digests are truncated without the salt" src/core/digest.rs \
@@ -118,9 +120,34 @@ mutation "a write takes its time from the wall clock alone" src/core/version.rs 
     'let time = current.map_or(own, |_| wall_ms << COUNTER_BITS);' --test core_tests store::
 mutation "a version from the far future advances the clock" src/core/version.rs \
     'seen.time.min(bound)' 'seen.time.max(bound.min(0))' --lib version::
-mutation "the responder assumes that its records have arrived" src/core/exchange/mod.rs \
-    'self.role == Role::Initiator || summary.sent == 0' \
-    'self.role == Role::Initiator || summary.sent < u64::MAX' --test core_tests exchange::confirmation
+mutation "a clock that is set back makes writes older than the last exchange" src/core/version.rs \
+    'self.last = self.last.max(ms.min(END_OF_TIME_MS - 1) << COUNTER_BITS);' \
+    'let _ = ms;' --test core_tests isolation::
+mutation "an exchange under a mad clock takes later writes along" src/core/store.rs \
+    'wall_ms.min(self.now_ms(wall_ms).saturating_add(MAX_CLOCK_LEAD_MS))' 'wall_ms.max(MAX_CLOCK_LEAD_MS)' \
+    --test core_tests exchange::isolation
+mutation "the responder takes an exchange for a confirmation" src/core/exchange/mod.rs \
+    'summary.complete && is_initiator &&' 'summary.complete && (is_initiator || true) &&' --test core_tests exchange::confirmation
+mutation "a peer that drains confirms" src/core/exchange/mod.rs \
+    'is_initiator && !summary.peer_is_draining;' 'is_initiator;' --test core_tests exchange::confirmation
+mutation "a responder that has begun to drain does not say so" src/core/exchange/mod.rs \
+    'self.end();
+            self.say_state(store);' 'self.end();' --test core_tests exchange::confirmation
+mutation "an exchange that left something out confirms" src/core/exchange/mod.rs \
+    'summary.confirmed = summary.complete && ' 'summary.confirmed = ' --test core_tests exchange::turns
+mutation "what was received before the drain is not handed over" src/core/store.rs \
+    'self.hand_over.get_or_insert(self.revision);' 'self.hand_over.get_or_insert(0);' --test core_tests exchange::confirmation
+mutation "a write while draining is not handed over" src/core/store.rs \
+    'self.hand_over = self.hand_over.map(|_| self.revision);' '' --test core_tests store::writes
+mutation "writes are refused whatever was written since others had everything" src/core/store.rs \
+    'self.is_closed |= self.to_hand_over() <= held;' 'self.is_closed |= self.to_hand_over() <= held.max(u64::MAX);' --test core_tests store::writes
+mutation "a node counts once for each of its addresses" src/core/members.rs 'nodes.dedup();' '' --lib members::
+mutation "a holder that no longer responds counts" src/core/members.rs \
+    'member.responded_in = None;' '' --lib members::
+mutation "a holder need not respond again after a newcomer" src/core/members.rs \
+    'at >= self.newcomer_in' 'at >= self.newcomer_in.min(0)' --lib members::
+mutation "nodes that all drain let each other go" src/core/members.rs '0 => false,' '0 => self.listed.iter().all(leaves_or_holds),' --lib members::
+mutation "the drain counts on what was confirmed before it" src/core/members.rs 'process.confirmed = 0' 'process.confirmed += 0' --lib members::
 mutation "records that were left out count as sent" src/core/exchange/mod.rs \
     'Message::Rest => self.left_out = true,' 'Message::Rest => {}' --test core_tests exchange::turns
 mutation "a list of recent updates explains any difference" src/core/exchange/mod.rs \

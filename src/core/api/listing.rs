@@ -13,11 +13,7 @@ pub const MAX_PAGE_KEYS: usize = 10_000;
 /// The keys on a page have at most this many bytes together, unless there is only one.
 pub const MAX_PAGE_BYTES: usize = 1024 * 1024;
 
-/// Collects the first keys with a prefix, shard by shard.
-///
-/// The store can be unlocked between any two shards, so that a list of a million keys does not stop
-/// all others. A key that is present all the while is found; one that is written or deleted in the
-/// meantime may or may not be.
+/// Which keys to list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listing {
     /// The keys start with this …
@@ -28,7 +24,11 @@ pub struct Listing {
     pub limit: usize,
 }
 
-/// A page being collected.
+/// A page being collected, shard by shard.
+///
+/// The store can be unlocked between any two shards, so that a list of a million keys does not stop
+/// all others. A key that is present all the while is found; one that is written or deleted in the
+/// meantime may or may not be.
 pub struct Page {
     listing: Listing,
     /// The first keys so far. The heap's top is the last one of them.

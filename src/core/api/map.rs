@@ -38,7 +38,7 @@ pub fn get(
     if preconditions.mismatches(etag.as_deref()) {
         return Response::precondition_failed();
     }
-    if preconditions.knows(etag.as_deref()) {
+    if preconditions.client_has(etag.as_deref()) {
         return Response::not_modified(etag);
     }
     let found = || {
@@ -93,7 +93,7 @@ pub fn put(
     wall_ms: u64,
 ) -> Response {
     if store.is_closed() {
-        return Response::leaving();
+        return Response::draining();
     }
     if !allows(store, key, preconditions, wall_ms) {
         return Response::precondition_failed();
@@ -109,7 +109,7 @@ pub fn put(
 /// Writes all values, or none.
 pub fn put_form(store: &mut Store, form: Pairs, ttl_ms: Option<u64>, wall_ms: u64) -> Response {
     if store.is_closed() {
-        return Response::leaving();
+        return Response::draining();
     }
     match store.put_all(form, ttl_ms, wall_ms) {
         Ok(()) => Response::empty(204),
@@ -135,7 +135,7 @@ pub fn delete(
     wall_ms: u64,
 ) -> Response {
     if store.is_closed() {
-        return Response::leaving();
+        return Response::draining();
     }
     if keys.iter().any(|key| !allows(store, key, preconditions, wall_ms)) {
         return Response::precondition_failed();
@@ -153,7 +153,7 @@ fn allows(store: &Store, key: &str, preconditions: &Preconditions, wall_ms: u64)
         return true;
     }
     let etag = etag(store.find(key, wall_ms));
-    !preconditions.mismatches(etag.as_deref()) && !preconditions.knows(etag.as_deref())
+    !preconditions.mismatches(etag.as_deref()) && !preconditions.client_has(etag.as_deref())
 }
 
 /// A page of keys, as JSON or as a line each, percent-encoded.
@@ -162,7 +162,7 @@ pub fn list(page: Page, json: bool, preconditions: &Preconditions) -> Response {
     if preconditions.mismatches(etag.as_deref()) {
         return Response::precondition_failed();
     }
-    if preconditions.knows(etag.as_deref()) {
+    if preconditions.client_has(etag.as_deref()) {
         return Response::not_modified(etag);
     }
     let (keys, has_more) = page.finish();

@@ -7,6 +7,8 @@ pub mod response;
 
 pub mod preconditions;
 
+pub mod accept;
+
 pub mod json;
 
 pub mod listing;

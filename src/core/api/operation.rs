@@ -60,9 +60,9 @@ pub enum Operation {
         wait_ms: Option<u64>,
     },
     /// Counters and gauges, one a line, or as JSON.
-    Stats(bool),
+    Stats { json: bool },
     /// The members, one a line, or as JSON.
-    Peers(bool),
+    Peers { json: bool },
     /// Counters and gauges for Prometheus.
     Metrics,
     /// Whether the process is alive.

@@ -1,10 +1,11 @@
 //! Parsing a request: method, target and headers in, an operation out, or a 4xx response.
 
+use crate::core::api::accept::{accepts, prefers_second};
 use crate::core::api::listing::{DEFAULT_PAGE_KEYS, Listing, MAX_PAGE_KEYS};
 use crate::core::api::map::Representation;
 use crate::core::api::operation::{MAX_TTL_MS, MAX_WAIT_MS, Operation, Replicas};
 use crate::core::api::parameters::{Query, checked_key, decode, text};
-use crate::core::api::preconditions::{Preconditions, prefers_second};
+use crate::core::api::preconditions::Preconditions;
 use crate::core::api::response::{JSON, OCTET_STREAM, PLAIN_TEXT, Response};
 use crate::core::message::MAX_KEY_BYTES;
 
@@ -56,12 +57,12 @@ pub fn parse(head: &Head<'_>, max_key_bytes: usize) -> Result<Operation, Respons
         },
         "/keys" if method == Method::Read => list_operation(head, query),
         "/stats" if method == Method::Read => {
-            Ok(Operation::Stats(json_or(head, PLAIN_TEXT, true)?))
+            Ok(Operation::Stats { json: json_or(head, PLAIN_TEXT, true)? })
         }
         "/peers" | "/metrics" | "/healthz" | "/readyz" if method == Method::Read => {
             query.finish("this path takes no parameters")?;
             Ok(match path {
-                "/peers" => Operation::Peers(json_or(head, PLAIN_TEXT, false)?),
+                "/peers" => Operation::Peers { json: json_or(head, PLAIN_TEXT, false)? },
                 "/metrics" => Operation::Metrics,
                 "/healthz" => Operation::Healthz,
                 _ => Operation::Readyz,
@@ -235,7 +236,7 @@ fn one_key_operation(
         Method::Read => {
             let wait_ms = query.duration_ms("wait", 0..=MAX_WAIT_MS)?;
             query.finish("GET /map/KEY takes only the parameter wait: GET /map/KEY?wait=30s")?;
-            if prefers_second(&accept(head), OCTET_STREAM, OCTET_STREAM).is_none() {
+            if !accepts(&accept(head), OCTET_STREAM) {
                 return Err(not_acceptable(OCTET_STREAM));
             }
             let preconditions = preconditions(head)?;

@@ -51,8 +51,15 @@ impl Response {
         Self { etag, ..Self::empty(304) }
     }
 
-    pub(crate) fn leaving() -> Self {
-        Self::problem(503, "draining: peers have everything, and writes are no longer accepted")
+    pub(crate) fn draining() -> Self {
+        Self::problem(503, "draining: writes are no longer accepted")
+    }
+
+    pub(crate) fn starting() -> Self {
+        Self::problem(
+            503,
+            "starting: this pod has not caught up with the others, which may have the key: wait for /readyz",
+        )
     }
 
     pub(crate) fn precondition_failed() -> Self {
@@ -64,7 +71,8 @@ impl Response {
 
     /// Whether a blocking query has to go on waiting: a client that has a version waits for any other,
     /// and one that has none waits for a value.
-    pub fn is_unchanged(&self, preconditions: &Preconditions) -> bool {
-        self.status == 304 || (self.status == 404 && !preconditions.know_something())
+    pub fn keeps_query_waiting(&self, preconditions: &Preconditions) -> bool {
+        let is_absent = matches!(self.status, 404 | 503);
+        self.status == 304 || (is_absent && !preconditions.has_if_none_match())
     }
 }

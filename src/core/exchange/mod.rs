@@ -32,6 +32,10 @@ pub const MAX_LISTED_ENTRIES: usize = 8;
 /// A turn ends once it is this long. What is left waits for the next exchange.
 pub const FULL_TURN_BYTES: usize = 4 * 1024 * 1024;
 
+/// An initiator believes the responder's clock only if it hears it within this time of its hello.
+/// One that either process or the network has held up for longer says what the time was.
+pub const MAX_CLOCK_AGE_MS: u64 = 1_000;
+
 /// The most turns in an exchange: the trie is 16 deep, and the records and `done` follow.
 pub const MAX_TURNS: u32 = 24;
 
@@ -45,6 +49,8 @@ pub struct Identity {
     pub complete_since_ms: u64,
     /// Since when it has been isolated, if it has: see [`isolation`](crate::core::isolation).
     pub isolated_since_ms: Option<u64>,
+    /// Whether it has caught up with its cluster since it started.
+    pub is_ready: bool,
 }
 
 /// What to do after a message has been received.
@@ -64,9 +70,11 @@ pub enum Next {
 pub struct Summary {
     /// The peer's node id, once it has said it.
     pub peer: Option<u32>,
-    /// How far the peer's clock is ahead of ours, in milliseconds, if it has said what it shows.
+    /// How far the responder's clock is ahead of ours, in milliseconds, if we have opened the exchange
+    /// and heard it within [`MAX_CLOCK_AGE_MS`].
     pub clock_offset_ms: Option<i64>,
-    /// When the exchange began, by our wall clock. Later writes may not be part of it.
+    /// When the exchange began: see [`Store::begin_exchange`]. Later writes may not be part of it, and
+    /// none of them is older.
     pub began_ms: u64,
     /// See [`Isolation::complete_since_ms`]; valid once the exchange is complete.
     pub complete_since_ms: u64,
@@ -74,11 +82,15 @@ pub struct Summary {
     pub subtree: Option<Subtree>,
     /// Whether it ended with nothing left out, so that each side has what the other had.
     pub complete: bool,
-    /// How many local writes there had been when it began: all of them are part of it.
-    pub writes: u64,
-    /// Whether the peer is known to have all those writes. The responder does not learn whether the
-    /// last records that it sent have arrived.
+    /// The initiator's [`Store::revision`] when it began: the exchange covers all of that.
+    pub revision: u64,
+    /// Whether the peer is known to hold all of that, and stays. Only an initiator knows: it has
+    /// chosen whom to contact, and its peer says so last.
     pub confirmed: bool,
+    /// Whether the peer has said that it is not ready yet.
+    pub peer_is_starting: bool,
+    /// Whether the peer has said that it drains.
+    pub peer_is_draining: bool,
     /// Records sent.
     pub sent: u64,
     /// Records received that were fresher than ours.
@@ -138,13 +150,22 @@ pub struct Exchange {
     /// Whether either side has left something out for lack of room.
     left_out: bool,
     turns: u32,
+    /// The initiator's wall clock, as its hello says.
+    hello_clock_ms: u64,
+    /// Our wall clock when the peer's latest message came.
+    heard_at_ms: u64,
     summary: Summary,
 }
 
 impl Exchange {
     /// Opens an exchange, and delegates a part of a relay tree with it. [`Exchange::reply`] returns
     /// the first turn.
-    pub fn initiate(me: Identity, store: &Store, wall_ms: u64, subtree: Option<Subtree>) -> Self {
+    pub fn initiate(
+        me: Identity,
+        store: &mut Store,
+        wall_ms: u64,
+        subtree: Option<Subtree>,
+    ) -> Self {
         let mut exchange = Self::new(Role::Initiator, me);
         let Digest { xor: root, count } = store.root();
         let hello = Hello {
@@ -154,10 +175,12 @@ impl Exchange {
             count: count as u64,
             root,
         };
-        exchange.summary.began_ms = wall_ms;
-        exchange.summary.writes = store.writes();
+        exchange.hello_clock_ms = hello.clock_ms;
+        exchange.summary.began_ms = store.begin_exchange(wall_ms);
+        exchange.summary.revision = store.revision();
         exchange.salt = salt(&hello);
         exchange.say(Message::Hello(hello));
+        exchange.say_state(store);
         exchange.say_isolated();
         if let Some(subtree) = subtree {
             exchange.say(Message::Relay(subtree));
@@ -194,6 +217,8 @@ impl Exchange {
             to_send: Vec::new(),
             left_out: false,
             turns: 0,
+            hello_clock_ms: 0,
+            heard_at_ms: 0,
             summary: Summary::default(),
         }
     }
@@ -212,11 +237,14 @@ impl Exchange {
         message: Message,
         wall_ms: u64,
     ) -> Result<Next, Refusal> {
+        self.heard_at_ms = wall_ms;
         let is_greeted = self.role == Role::Initiator || self.summary.peer.is_some();
         match message {
             Message::Refuse(refusal) => return Err(refusal),
             Message::Hello(hello) if !is_greeted => self.greet(store, &hello, wall_ms)?,
             _ if !is_greeted => return Err(Refusal::Grammar),
+            Message::Starting => self.summary.peer_is_starting = true,
+            Message::Draining => self.summary.peer_is_draining = true,
             Message::CompleteSince(ms) => self.isolation.peer_is_complete_since(ms),
             Message::Isolated(ms) => {
                 self.isolation.peer_is_isolated_since(ms);
@@ -242,12 +270,13 @@ impl Exchange {
             }
             Message::Rest => self.left_out = true,
             Message::End => return self.end_peer_turn(store),
-            Message::Done(node) if self.role == Role::Initiator => {
+            Message::Done { node, ahead_ms } if self.role == Role::Initiator => {
                 self.summary.peer = Some(node);
+                self.summary.clock_offset_ms = self.clock_offset_ms(ahead_ms);
                 self.end();
                 return Ok(Next::Over);
             }
-            Message::Hello(_) | Message::Done(_) => return Err(Refusal::Grammar),
+            Message::Hello(_) | Message::Done { .. } => return Err(Refusal::Grammar),
         }
         Ok(Next::Listen)
     }
@@ -284,7 +313,10 @@ impl Exchange {
         let last = self.role == Role::Responder && !self.asks;
         if last {
             self.end();
-            self.say(Message::Done(store.node()));
+            self.say_state(store);
+            let clock_ms = self.heard_at_ms.min(END_OF_TIME_MS - 1);
+            let ahead_ms = clock_ms as i64 - self.hello_clock_ms as i64;
+            self.say(Message::Done { node: store.node(), ahead_ms });
         } else {
             self.say(Message::End);
         }
@@ -295,8 +327,8 @@ impl Exchange {
     fn end(&mut self) {
         let summary = &mut self.summary;
         summary.complete = !self.left_out;
-        let has_arrived = self.role == Role::Initiator || summary.sent == 0;
-        summary.confirmed = summary.complete && has_arrived;
+        let is_initiator = self.role == Role::Initiator;
+        summary.confirmed = summary.complete && is_initiator && !summary.peer_is_draining;
         summary.complete_since_ms = self.isolation.complete_since_ms(summary.began_ms);
     }
 
@@ -307,16 +339,20 @@ impl Exchange {
         if hello.node == store.node() {
             return Err(Refusal::OwnAddress);
         }
-        self.summary.began_ms = wall_ms;
-        self.summary.writes = store.writes();
+        self.summary.began_ms = store.begin_exchange(wall_ms);
         self.summary.peer = Some(hello.node);
-        let offset_ms = hello.clock_ms.wrapping_sub(wall_ms) as i64;
-        self.summary.clock_offset_ms = Some(offset_ms);
-        store.record_peer_clock(hello.node, offset_ms, wall_ms);
+        self.hello_clock_ms = hello.clock_ms;
         self.salt = salt(hello);
         self.peer_root = Some(hello.root);
         self.say_isolated();
         Ok(())
+    }
+
+    /// How far the responder's clock is ahead of ours, if what it said is fresh: it was read about
+    /// half-way between our hello and now.
+    fn clock_offset_ms(&self, ahead_ms: i64) -> Option<i64> {
+        let took_ms = self.heard_at_ms.checked_sub(self.hello_clock_ms)?;
+        (took_ms < MAX_CLOCK_AGE_MS).then(|| ahead_ms - took_ms as i64 / 2)
     }
 
     fn send_wanted(&mut self, hashes: &[u64]) {
@@ -390,6 +426,17 @@ impl Exchange {
         if !self.left_out {
             self.left_out = true;
             self.say(Message::Rest);
+        }
+    }
+
+    /// Says what is out of the ordinary about us. A responder says it last, in the same step in
+    /// which it stops taking records: what it took before it drained, it hands over.
+    fn say_state(&mut self, store: &Store) {
+        if !self.me.is_ready {
+            self.say(Message::Starting);
+        }
+        if store.is_draining() {
+            self.say(Message::Draining);
         }
     }
 

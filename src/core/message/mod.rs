@@ -14,7 +14,7 @@
 //!
 //! responder  put 019abcdef0120000-5e6f7a8b 1 0
 //!            k
-//!            done 5e6f7a8b
+//!            done 5e6f7a8b 1
 //! ```
 //!
 //! `docs/PROTOCOL.md` has the whole grammar. Everything that comes in is checked against the limits
@@ -56,6 +56,10 @@ pub const MAX_VALUE_BYTES: usize = 16 * 1024 * 1024;
 pub enum Message {
     /// `hello 1 CLUSTER NODE CLOCK COUNT ROOT`: opens the initiator's first turn.
     Hello(Hello),
+    /// `starting`: the sender is not ready, so it may lack most of what its cluster has.
+    Starting,
+    /// `leaving`: the sender drains, so nobody should count on what it takes.
+    Draining,
     /// `since MS`: the sender has had everything that its cluster had since then. Both sides say so
     /// if one of them is isolated.
     CompleteSince(u64),
@@ -83,8 +87,15 @@ pub enum Message {
     Rest,
     /// An empty line: the turn ends, and the peer's begins.
     End,
-    /// `done NODE`: the responder has nothing left to ask, and says its node id.
-    Done(u32),
+    /// `done NODE AHEAD`: the responder has nothing left to ask, and says its node id and what time it
+    /// is there.
+    Done {
+        /// The id that the responder's process drew.
+        node: u32,
+        /// How far the responder's wall clock is ahead of what the hello said, in milliseconds: it
+        /// takes fewer bytes than the time itself.
+        ahead_ms: i64,
+    },
     /// `refuse REASON`: there will be no exchange.
     Refuse(Refusal),
 }
@@ -96,7 +107,8 @@ pub struct Hello {
     pub cluster: Box<str>,
     /// The id that the initiator's process drew.
     pub node: u32,
-    /// The initiator's wall clock in Unix milliseconds.
+    /// The initiator's wall clock in Unix milliseconds. It only salts the exchange: a hello may wait
+    /// long before it is read, and anybody may send one.
     pub clock_ms: u64,
     /// How many entries the initiator has, tombstones included.
     pub count: u64,

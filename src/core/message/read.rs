@@ -60,6 +60,8 @@ impl Message {
         let message = match verb {
             "" => Self::End,
             "hello" => Self::Hello(words.hello()?),
+            "starting" => Self::Starting,
+            "leaving" => Self::Draining,
             "since" => Self::CompleteSince(words.ms().ok_or(ReadError::Grammar("since MS"))?),
             "cut" => Self::Isolated(words.ms().ok_or(ReadError::Grammar("cut MS"))?),
             "tell" => Self::Relay(words.subtree().ok_or(ReadError::Grammar("tell TREE SIZE"))?),
@@ -80,11 +82,11 @@ impl Message {
             "want" => Self::Want(words.hashes().ok_or(ReadError::Grammar("want HASH …"))?),
             "gone" => Self::Purged(words.hashes().ok_or(ReadError::Grammar("gone HASH …"))?),
             "rest" => Self::Rest,
-            "done" => Self::Done(words.node().ok_or(ReadError::Grammar("done NODE"))?),
+            "done" => words.done().ok_or(ReadError::Grammar("done NODE AHEAD"))?,
             "refuse" => Self::Refuse(words.refusal().ok_or(ReadError::Grammar("refuse REASON"))?),
             _ => {
                 return Err(ReadError::Grammar(
-                    "hello, since, cut, tell, hot, row, list, want, gone, put, del, rest, done or refuse",
+                    "hello, starting, leaving, since, cut, tell, hot, row, list, want, gone, put, del, rest, done or refuse",
                 ));
             }
         };
@@ -149,6 +151,22 @@ impl<'a> Words<'a> {
         let count = decimal(self.next()?)?;
         let root = parse_hex(self.next()?, 16)?;
         Some(Hello { cluster, node, clock_ms, count, root })
+    }
+
+    fn done(&mut self) -> Option<Message> {
+        Some(Message::Done { node: self.node()?, ahead_ms: self.ahead_ms()? })
+    }
+
+    /// The difference of two times before the end of time.
+    fn ahead_ms(&mut self) -> Option<i64> {
+        let word = self.next()?;
+        let (is_behind, digits) = match word.strip_prefix('-') {
+            Some(digits) => (true, digits),
+            None => (false, word),
+        };
+        let is_valid = |&ms: &u64| ms < END_OF_TIME_MS && !(is_behind && ms == 0);
+        let ms = decimal(digits).filter(is_valid)? as i64;
+        Some(if is_behind { -ms } else { ms })
     }
 
     fn node(&mut self) -> Option<u32> {

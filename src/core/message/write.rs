@@ -17,6 +17,8 @@ impl Message {
                     hello.cluster, hello.node, hello.clock_ms, hello.count, hello.root
                 ),
             ),
+            Self::Starting => emit(out, format_args!("starting\n")),
+            Self::Draining => emit(out, format_args!("leaving\n")),
             Self::CompleteSince(ms) => emit(out, format_args!("since {ms:012x}\n")),
             Self::Isolated(ms) => emit(out, format_args!("cut {ms:012x}\n")),
             Self::Relay(subtree) => {
@@ -45,7 +47,9 @@ impl Message {
             Self::Record(Record { key, entry }) => write_record(out, key, entry),
             Self::End => out.push(b'\n'),
             Self::Rest => emit(out, format_args!("rest\n")),
-            Self::Done(node) => emit(out, format_args!("done {node:08x}\n")),
+            Self::Done { node, ahead_ms } => {
+                emit(out, format_args!("done {node:08x} {ahead_ms}\n"));
+            }
             Self::Refuse(refusal) => emit(out, format_args!("refuse {}\n", refusal.word())),
         }
     }

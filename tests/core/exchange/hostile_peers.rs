@@ -60,12 +60,14 @@ fn any_message() -> impl Strategy<Value = Message> {
         3 => record.prop_map(Message::Record),
         1 => Just(Message::Rest),
         4 => Just(Message::End),
-        1 => any::<u32>().prop_map(Message::Done),
+        1 => (any::<u32>(), any::<i32>())
+            .prop_map(|(node, ms)| Message::Done { node, ahead_ms: ms.into() }),
         1 => prop::sample::select(&Refusal::ALL[..]).prop_map(Message::Refuse),
     ]
 }
 
 /// Receives a message, and replies when it is this side's turn; `None` once the exchange is over.
+///
 /// Asserts that the store changes only by a record with a greater version.
 fn receive_and_check(side: &mut Exchange, ours: &mut Store, message: Message) -> Option<()> {
     let before = contents(ours);
@@ -106,7 +108,7 @@ proptest! {
             }
         }
         let mut ours = store_that_learned(1, &learned);
-        let mut initiator = call(member(), &ours, WALL_MS);
+        let mut initiator = call(member(), &mut ours, WALL_MS);
         turn(&mut initiator, &mut ours);
         for message in messages {
             if receive_and_check(&mut initiator, &mut ours, message).is_none() {
@@ -151,7 +153,7 @@ proptest! {
         assert_consistent(&store);
 
         let mut store = store_that_learned(1, &ours);
-        let mut initiator = call(member(), &store, WALL_MS);
+        let mut initiator = call(member(), &mut store, WALL_MS);
         turn(&mut initiator, &mut store);
         let mut input = &said_by_responder[..];
         while let Ok(message) = Message::read(&mut input) {

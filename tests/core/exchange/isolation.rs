@@ -5,7 +5,9 @@ use crate::support::{
     Contents, WALL_MS, assert_consistent, contents, exchange_as, exchange_with, fixed_seed,
     freshest, isolated_member, keys_in, member, store, store_with, tombstone, value, values,
 };
-use gossip_sidecar::{Exchange, Identity, Message, Next, Prefix, Record, Version, key_hash};
+use gossip_sidecar::{
+    Exchange, Identity, MAX_CLOCK_LEAD_MS, Message, Next, Prefix, Record, Version, key_hash,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::ops::ControlFlow;
@@ -222,6 +224,54 @@ fn a_write_made_while_isolated_is_kept_whatever_the_peer_says() {
     assert_consistent(&ours);
 }
 
+#[test]
+fn what_is_written_after_an_exchange_began_is_never_older_than_it() {
+    let records = values("key", 3);
+    let (mut initiator, mut responder) = (store_with(1, &records), store_with(2, &records));
+    let mut has_written = false;
+    let set_back_ms = WALL_MS - 5_000;
+    exchange_with(
+        (&mut initiator, member()),
+        (&mut responder, member()),
+        WALL_MS,
+        &mut |initiator, responder, messages| {
+            // Once the responder has taken the hello, both sides have begun.
+            if messages > 0 && !std::mem::replace(&mut has_written, true) {
+                for store in [initiator, responder] {
+                    let _ = store.put("during", [1].into(), None, set_back_ms);
+                }
+            }
+            ControlFlow::Continue(())
+        },
+    );
+    for store in [&mut initiator, &mut responder] {
+        let _ = store.put("after", [1].into(), None, set_back_ms);
+        for key in ["during", "after"] {
+            assert!(store.entry(key).unwrap().version.ms() >= WALL_MS, "{key}");
+        }
+    }
+}
+
+#[test]
+fn an_exchange_during_which_the_clock_is_mad_does_not_take_later_writes_along() {
+    let (mut ours, mut theirs) = (store(1), store(2));
+    let ten_years_ms = 10 * 365 * 86_400_000;
+    let mad_ms = WALL_MS + ten_years_ms;
+    for node in [2, 3] {
+        ours.record_peer_clock(node, -(ten_years_ms as i64), mad_ms);
+    }
+    let mut initiator = Exchange::initiate(member(), &mut ours, mad_ms, None);
+    let mut responder = Exchange::respond(member());
+    let said = super::turn(&mut initiator, &mut ours);
+    let mut input = &said[..];
+    while let Ok(message) = Message::read(&mut input) {
+        let _ = responder.receive(&mut theirs, message, WALL_MS);
+    }
+    assert_eq!(initiator.summary().began_ms, WALL_MS + MAX_CLOCK_LEAD_MS);
+    let _ = ours.put("key", [1].into(), None, WALL_MS);
+    assert_eq!(ours.entry("key").unwrap().version.ms(), WALL_MS + MAX_CLOCK_LEAD_MS);
+}
+
 proptest! {
     #![proptest_config(fixed_seed(300))]
 
@@ -236,7 +286,9 @@ proptest! {
         let theirs = contents(&they);
         let kept = contents(&we)
             .into_iter()
-            .filter(|(key, entry)| entry.version.ms() >= isolated_since_ms || theirs.contains_key(key))
+            .filter(|(key, entry)| {
+                entry.version.ms() >= isolated_since_ms || theirs.contains_key(key)
+            })
             .collect();
         let best = freshest([kept, theirs]);
         let us = (&mut we, isolated_member(isolated_since_ms));

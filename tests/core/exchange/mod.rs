@@ -1,5 +1,7 @@
 //! Exchanges between two stores: what they agree on, whatever happens in between.
 
+mod clocks;
+
 mod convergence;
 
 mod confirmation;

@@ -10,6 +10,8 @@ use gossip_sidecar::{
 fn every_message_before_the_hello_is_refused() {
     let item = Item { hash: 1, version: Version::new(1, 0, 1) };
     for early in [
+        Message::Starting,
+        Message::Draining,
         Message::Isolated(0),
         Message::Relay(Subtree { tree: 0, size: 1 }),
         Message::RecentUpdates(vec![item]),
@@ -20,7 +22,7 @@ fn every_message_before_the_hello_is_refused() {
         Message::Record(value("k", Version::new(1, 0, 1), b"v")),
         Message::Rest,
         Message::End,
-        Message::Done(2),
+        Message::Done { node: 2, ahead_ms: 0 },
     ] {
         let mut ours = store(1);
         let mut responder = Exchange::respond(member());
@@ -47,8 +49,11 @@ fn a_second_hello_and_messages_of_the_wrong_role_are_refused() {
     assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Err(Refusal::Grammar));
     let mut responder = Exchange::respond(member());
     assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
-    assert_eq!(responder.receive(&mut ours, Message::Done(2), WALL_MS), Err(Refusal::Grammar));
-    let mut initiator = call(member(), &ours, WALL_MS);
+    assert_eq!(
+        responder.receive(&mut ours, Message::Done { node: 2, ahead_ms: 0 }, WALL_MS),
+        Err(Refusal::Grammar)
+    );
+    let mut initiator = call(member(), &mut ours, WALL_MS);
     assert_eq!(initiator.receive(&mut ours, hello(2), WALL_MS), Err(Refusal::Grammar));
 }
 
@@ -56,7 +61,7 @@ fn a_second_hello_and_messages_of_the_wrong_role_are_refused() {
 fn a_subtree_is_delegated_with_the_hello() {
     let subtree = Subtree { tree: 1, size: 48 };
     let (mut ours, mut theirs) = (store(1), store(2));
-    let mut initiator = Exchange::initiate(member(), &ours, WALL_MS, Some(subtree));
+    let mut initiator = Exchange::initiate(member(), &mut ours, WALL_MS, Some(subtree));
     let mut responder = Exchange::respond(member());
     let said = turn(&mut initiator, &mut ours);
     let mut input = &said[..];
@@ -70,7 +75,7 @@ fn a_subtree_is_delegated_with_the_hello() {
 fn a_refusal_ends_the_exchange_in_either_role() {
     for refusal in Refusal::ALL {
         let mut ours = store(1);
-        let mut initiator = call(member(), &ours, WALL_MS);
+        let mut initiator = call(member(), &mut ours, WALL_MS);
         let refuse = Message::Refuse(refusal);
         assert_eq!(initiator.receive(&mut ours, refuse.clone(), WALL_MS), Err(refusal));
         let mut responder = Exchange::respond(member());
@@ -98,7 +103,7 @@ fn buckets_must_ascend_within_a_turn() {
         .chain(accepted.map(|questions| (questions, Ok(Next::Listen))))
     {
         let mut ours = store_with(1, &values("key", 20));
-        let mut initiator = call(member(), &ours, WALL_MS);
+        let mut initiator = call(member(), &mut ours, WALL_MS);
         let mut responder = Exchange::respond(member());
         assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
         for side in [&mut initiator, &mut responder] {
@@ -107,7 +112,7 @@ fn buckets_must_ascend_within_a_turn() {
             assert_eq!(side.receive(&mut ours, second, WALL_MS), verdict, "{questions:?}");
         }
         // The order starts over with each turn.
-        let mut initiator = call(member(), &ours, WALL_MS);
+        let mut initiator = call(member(), &mut ours, WALL_MS);
         for _ in 0..2 {
             assert_eq!(initiator.receive(&mut ours, row(0x20, 1), WALL_MS), Ok(Next::Listen));
             assert_eq!(initiator.receive(&mut ours, Message::End, WALL_MS), Ok(Next::Speak));

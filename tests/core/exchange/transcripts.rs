@@ -5,7 +5,7 @@ use crate::support::{
     Outcome, WALL_MS, exchange, exchange_as, isolated_member, member, store_with, tombstone, value,
     values,
 };
-use gossip_sidecar::{Record, Store, Version};
+use gossip_sidecar::{Identity, Record, Store, Version};
 
 /// Compares with `tests/core/golden/NAME.txt`; `BLESS=1` writes that file instead.
 fn assert_golden(name: &str, outcome: &Outcome) {
@@ -43,7 +43,7 @@ fn one_key_each_way_matches_its_transcript() {
 #[test]
 fn the_exchange_of_a_newcomer_matches_its_transcript() {
     let (mut alice, mut bob) = alice_and_bob(&[], &values("key", 4));
-    let newcomer = (&mut alice, isolated_member(0));
+    let newcomer = (&mut alice, Identity { is_ready: false, ..isolated_member(0) });
     assert_golden("newcomer", &exchange_as(newcomer, (&mut bob, member()), WALL_MS));
 }
 

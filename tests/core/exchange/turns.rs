@@ -59,7 +59,7 @@ fn the_number_of_turns_is_limited() {
     let mut ours = store_with(1, &values("key", 20));
     let mut responder = Exchange::respond(member());
     assert_eq!(responder.receive(&mut ours, hello(2), WALL_MS), Ok(Next::Listen));
-    let mut initiator = call(member(), &ours, WALL_MS);
+    let mut initiator = call(member(), &mut ours, WALL_MS);
     turn(&mut initiator, &mut ours);
     for side in [&mut responder, &mut initiator] {
         for _ in 0..MAX_TURNS {

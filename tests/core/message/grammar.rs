@@ -22,8 +22,10 @@ fn the_text_of_each_message_is_pinned() {
     children[15] = Some(u32::MAX);
     let leaf = 0x00a1_c0ff_ee01_2345;
     let bucket = Prefix::of(leaf, 3);
-    let pins: [(Message, &[u8]); 27] = [
+    let pins: [(Message, &[u8]); 29] = [
         (Message::Hello(hello), b"hello 1 default 1a2b3c4d 019abcdef012 3 00d5a6a1b2c3d4e5\n"),
+        (Message::Starting, b"starting\n"),
+        (Message::Draining, b"leaving\n"),
         (Message::Isolated(0), b"cut 000000000000\n"),
         (Message::CompleteSince(0x019a_bcde_f012), b"since 019abcdef012\n"),
         (Message::Isolated(0x019a_bcde_f012), b"cut 019abcdef012\n"),
@@ -64,7 +66,7 @@ fn the_text_of_each_message_is_pinned() {
         (Message::Record(tombstone("hello", version)), b"del 019abcdef0110001-1a2b3c4d 5\nhello\n"),
         (Message::Rest, b"rest\n"),
         (Message::End, b"\n"),
-        (Message::Done(0x5e6f_7a8b), b"done 5e6f7a8b\n"),
+        (Message::Done { node: 0x5e6f_7a8b, ahead_ms: -20_000 }, b"done 5e6f7a8b -20000\n"),
         (Message::Refuse(Refusal::Cluster), b"refuse cluster\n"),
         (Message::Refuse(Refusal::OwnAddress), b"refuse self\n"),
         (Message::Refuse(Refusal::Busy), b"refuse busy\n"),
@@ -89,7 +91,7 @@ fn each_message_has_one_form() {
         "gone 00000000000000aa\n",
         "put 019abcdef0110001-1a2b3c4d 1 1\nkv\n",
         "del 019abcdef0110001-1a2b3c4d 1\nk\n",
-        "done 1a2b3c4d\n",
+        "done 1a2b3c4d 7\n",
         "refuse busy\n",
     ];
     for text in accepted {
@@ -131,6 +133,9 @@ fn each_number_has_one_form() {
         "hello 1 c 1a2b3c4d 019abcdef012 3 0d5a6a1b2c3d4e5\n",
         "hello 1 c 1a2b3c4d 019abcdef012 3 000d5a6a1b2c3d4e5\n",
         "hello 1 c 1a2b3c4d 019abcdef012 3\n",
+        "starting 1\n",
+        "leaving \n",
+        "Leaving\n",
         "cut 19abcdef012\n",
         "cut\n",
         "tell 2 1\n",
@@ -143,9 +148,18 @@ fn each_number_has_one_form() {
         "want aa\n",
         "want 000000000000000aa\n",
         "want 00000000000000AA\n",
-        "done a2b3c4d\n",
+        "done a2b3c4d 7\n",
         "done\n",
-        "done +a2b3c4d\n",
+        "done 1a2b3c4d\n",
+        "done 1a2b3c4d \n",
+        "done 1a2b3c4d -\n",
+        "done 1a2b3c4d -0\n",
+        "done 1a2b3c4d 07\n",
+        "done 1a2b3c4d +7\n",
+        "done 1a2b3c4d --7\n",
+        "done 1a2b3c4d 4398046511104\n",
+        "done 1a2b3c4d -4398046511104\n",
+        "done +a2b3c4d 7\n",
         "put 019abcdef0110001-1a2b3c4d 01 1\nkv\n",
         "put 019abcdef0110001-1a2b3c4d 1 +1\nkv\n",
         "put 019abcdef0110001-1a2b3c4d 1 00\nk\n",
@@ -172,7 +186,7 @@ fn each_number_has_one_form() {
     ] {
         assert_refused(bad);
     }
-    assert_refused(b"done \xff\xff\xff\xff\n");
+    assert_refused(b"done \xff\xff\xff\xff 7\n");
 }
 
 #[test]

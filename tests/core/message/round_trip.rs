@@ -50,6 +50,8 @@ fn any_message() -> impl Strategy<Value = Message> {
     let children = prop::array::uniform16(prop::option::of(any::<u32>()));
     prop_oneof![
         any_hello().prop_map(Message::Hello),
+        Just(Message::Starting),
+        Just(Message::Draining),
         (0..END_OF_TIME_MS).prop_map(Message::Isolated),
         (0..END_OF_TIME_MS).prop_map(Message::CompleteSince),
         (0..RELAY_TREES as u8, any::<u32>())
@@ -67,7 +69,8 @@ fn any_message() -> impl Strategy<Value = Message> {
             .prop_map(|(key, version)| Message::Record(tombstone(&key, version))),
         Just(Message::Rest),
         Just(Message::End),
-        any::<u32>().prop_map(Message::Done),
+        (any::<u32>(), 1 - END_OF_TIME_MS as i64..END_OF_TIME_MS as i64)
+            .prop_map(|(node, ahead_ms)| Message::Done { node, ahead_ms }),
         prop::sample::select(&Refusal::ALL[..]).prop_map(Message::Refuse),
     ]
 }
@@ -173,7 +176,8 @@ proptest! {
         prop_assert_eq!(Message::read(&mut byte_by_byte).unwrap(), message.clone());
         for split in 1..bytes.len() {
             let mut halves = Pieces { bytes: &bytes, at: 0, splits: &[split] };
-            prop_assert_eq!(Message::read(&mut halves).unwrap(), message.clone(), "split at {}", split);
+            let read = Message::read(&mut halves).unwrap();
+            prop_assert_eq!(read, message.clone(), "split at {}", split);
             prop_assert_eq!(halves.at, bytes.len());
         }
     }

@@ -48,7 +48,7 @@ fn hearing_from_a_peer_resets_its_pause() {
     let mut scheduler = scheduler_with_one_peer();
     let failed = calls_until(&mut scheduler, 0, 3_100, |_| Outcome::Failed);
     assert_eq!(failed.len(), 3, "the third failure is followed by a pause of four seconds");
-    scheduler.heard_from(1);
+    scheduler.heard_from(1, 0);
     let calls = calls_until(&mut scheduler, 3_100, 6_200, |_| Outcome::Failed);
     assert!(calls[0].at_ms <= 3_100 + ROUND_MS, "{calls:?}");
     assert_pauses(&gaps_ms(&calls), &[1_000, 2_000]);

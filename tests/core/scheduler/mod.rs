@@ -26,10 +26,10 @@ const HOUR_MS: u64 = 3_600_000;
 const OWN: u32 = 0;
 
 /// An exchange after which the peer had nothing new to learn.
-const KNEW_IT: Outcome = Outcome::Complete { node: 9, was_news: false };
+const KNEW_IT: Outcome = Outcome::Complete { was_news: false };
 
 /// An exchange from which the peer learned something.
-const LEARNED_IT: Outcome = Outcome::Complete { node: 9, was_news: true };
+const LEARNED_IT: Outcome = Outcome::Complete { was_news: true };
 
 /// A call, and when it was made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,7 +1,7 @@
 //! The node's own address among those that DNS lists.
 
 use super::{HOUR_MS, KNEW_IT, LEARNED_IT, calls_at, calls_until, peers, scheduler, sorted};
-use gossip_sidecar::{Action, Outcome};
+use gossip_sidecar::{Action, Everyone, Outcome};
 
 #[test]
 fn the_advertise_address_is_never_called() {
@@ -13,7 +13,7 @@ fn the_advertise_address_is_never_called() {
         scheduler.set_peers((1..=5).collect(), 0);
         scheduler.set_advertise_address(3);
         assert_eq!(scheduler.peers(), [1, 2, 4, 5]);
-        assert!(!scheduler.knows_own_address(), "no call has met it");
+        assert!(!scheduler.knows_own_address(), "no exchange has found it");
         for now_ms in [0, 20_000, 40_000] {
             scheduler.wrote(now_ms);
             let calls = calls_until(&mut scheduler, now_ms, now_ms + 19_000, |_| LEARNED_IT);
@@ -36,13 +36,13 @@ fn without_an_advertise_address_a_write_spreads_by_rumor_mongering_alone() {
 fn an_address_that_turns_out_to_be_the_own_one_is_left_out_and_orders_the_trees() {
     let mut scheduler = scheduler(HOUR_MS, 1);
     scheduler.set_peers((1..=8).collect(), 0);
-    scheduler.await_replicas(true, 0);
+    scheduler.contact(Everyone::Responsive, 0);
     // Everyone is called, and so the node itself.
     let calls = calls_at(&mut scheduler, 0, |call| match call.peer {
         5 => Outcome::OwnAddress,
         _ => KNEW_IT,
     });
-    scheduler.await_replicas(false, 0);
+    scheduler.contact(Everyone::No, 0);
     assert!(peers(&calls).contains(&5));
     assert!(scheduler.knows_own_address());
     assert_eq!(scheduler.peers(), [1, 2, 3, 4, 6, 7, 8]);
@@ -74,12 +74,12 @@ fn an_own_address_counts_as_another_pods_once_it_was_unlisted() {
 }
 
 #[test]
-fn meeting_oneself_does_not_end_a_round() {
+fn an_exchange_with_itself_does_not_end_a_round() {
     let mut scheduler = scheduler(HOUR_MS, 1);
     scheduler.set_peers(vec![1, 2], 0);
-    let mut met = false;
+    let mut has_found_itself = false;
     let calls = calls_at(&mut scheduler, 0, |_| {
-        if std::mem::replace(&mut met, true) { KNEW_IT } else { Outcome::OwnAddress }
+        if std::mem::replace(&mut has_found_itself, true) { KNEW_IT } else { Outcome::OwnAddress }
     });
     assert_eq!(sorted(peers(&calls)), [1, 2]);
 }

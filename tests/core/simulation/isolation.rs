@@ -103,3 +103,20 @@ fn a_write_right_before_a_partition_is_kept() {
         simulator.check_all_hold(&expected);
     }
 }
+
+#[test]
+fn writes_made_while_isolated_are_kept_though_the_clock_was_set_back() {
+    for seed in 0..5 {
+        let mut simulator = ten_nodes(seed);
+        simulator.partition(&[9]);
+        simulator.jump_clock(9, -5_000);
+        for number in 0..500 {
+            simulator.put(9, &format!("new {number}"), b"written while isolated");
+        }
+        simulator.run_for(40 * SECOND_US);
+        let expected = simulator.expected();
+        simulator.heal();
+        assert!(simulator.run_until_equal(90 * SECOND_US), "seed {seed}: no agreement");
+        simulator.check_all_hold(&expected);
+    }
+}

@@ -1,6 +1,8 @@
 //! Clusters under faults: whatever happens, in the end all nodes have the same map, and the right
 //! one.
 
+mod clocks;
+
 mod hundred_nodes;
 
 mod isolation;

@@ -15,6 +15,7 @@ enum Clocks {
 }
 
 /// Runs a small cluster, every parameter of which follows from the seed. It requires:
+///
 /// - In the end all digests are equal, and nothing that a survivor had is lost.
 /// - At all times each entry is what was written with its version or, once it has expired by the
 ///   clock of a node that had it, a tombstone of the same version. A node returns no value that has
@@ -22,11 +23,12 @@ enum Clocks {
 /// - Unless a clock is ten years off, no tombstone is purged within the day that it is kept, and
 ///   values with a TTL of hours are present on all nodes.
 /// - Once every TTL is over, no key that was deleted or has expired has a value anywhere, and all
-///   nodes show the same map. If a clock is ten years off, a tombstone that only its node had may
-///   be purged at once, and an older value may come back, the same on all nodes. A value that this
-///   node wrote before it knew any other clock may expire ten years from now and be present on some
-///   nodes only. In a cluster of two, one of which is ten years behind, only equal digests are
-///   required of values with a TTL.
+///   nodes show the same map.
+///
+/// If a clock is ten years off, a tombstone that only its node had may be purged at once, and an
+/// older value may come back, the same on all nodes. A value that this node wrote before it knew any
+/// other clock may expire ten years from now and be present on some nodes only. In a cluster of two,
+/// one of which is ten years behind, only equal digests are required of values with a TTL.
 fn small_cluster(seed: u64, tally: &mut BTreeMap<&'static str, u64>) {
     let mut draw = fastrand::Rng::with_seed(seed);
     let mut share = |most: f64| if draw.bool() { most * draw.f64() } else { 0.0 };
@@ -135,8 +137,8 @@ fn a_few_random_small_clusters_converge() {
 /// failed:
 ///
 /// ```text
-/// FIRST=0 SEEDS=1000000 cargo test --profile long-tests --test core_tests -- --ignored --nocapture
-/// swarm
+/// FIRST=0 SEEDS=1000000 cargo test --profile long-tests --test core_tests -- \
+///     --ignored --nocapture swarm
 /// ```
 #[test]
 #[ignore = "the swarm: run by test.sh in release"]

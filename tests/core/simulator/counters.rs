@@ -58,6 +58,8 @@ pub struct Counters {
     pub clock_jumps: u64,
     /// Clocks that were stopped.
     pub clock_freezes: u64,
+    /// Processes stopped for a time.
+    pub halts: u64,
     /// Look-ups that failed.
     pub failed_look_ups: u64,
 }

@@ -144,6 +144,35 @@ impl Simulator {
         self.nodes[node].wall.ahead_ms += by_ms;
     }
 
+    /// Stops a process for a time. Its kernel goes on accepting connections, and its clock runs.
+    pub fn halt(&mut self, node: usize, for_us: u64) {
+        self.counters.halts += 1;
+        self.nodes[node].halted_until_us = self.now_us + for_us;
+    }
+
+    /// Puts an event off that a halted process would have to handle.
+    pub(super) fn put_off_if_halted(&mut self, event: Event) -> Option<Event> {
+        let node = match event {
+            Event::Wake { node, .. } | Event::LookUp { node, .. } => node,
+            Event::Arrive { id, to: side, .. } | Event::Broken { id, side } => {
+                match self.node_of(id, side) {
+                    Some(node) => node,
+                    None => return Some(event),
+                }
+            }
+            _ => return Some(event),
+        };
+        let left_us = self.nodes[node].halted_until_us.saturating_sub(self.now_us);
+        if left_us == 0 {
+            return Some(event);
+        }
+        if let Event::Arrive { id, .. } = event {
+            self.time_out(id);
+        }
+        self.schedule(left_us, event);
+        None
+    }
+
     /// Stops a node's clock.
     pub fn freeze_clock(&mut self, node: usize) {
         self.counters.clock_freezes += 1;

@@ -1,4 +1,5 @@
 //! A whole cluster in one thread, on a virtual clock. Every run follows from one seed.
+//!
 //! The sidecar's core runs here unchanged; an event heap stands in for the shell's sockets, threads
 //! and DNS. A step of the simulator is what the shell does in one region under the store's lock, so
 //! every interleaving that the threads can produce can be scheduled here.
@@ -171,6 +172,7 @@ impl Simulator {
     }
 
     fn dispatch(&mut self, event: Event) {
+        let Some(event) = self.put_off_if_halted(event) else { return };
         self.trace_event(&event);
         match event {
             Event::Wake { node, wait } => {

@@ -55,6 +55,8 @@ pub struct Node {
     pub store: Store,
     /// Its clock.
     pub wall: Wall,
+    /// The process is stopped until then.
+    pub halted_until_us: u64,
     /// Whether its look-ups fail.
     pub look_ups_fail: bool,
     /// Exchanges that it has initiated since it started.
@@ -102,6 +104,7 @@ impl Node {
             incarnation: 0,
             store,
             wall: Wall::default(),
+            halted_until_us: 0,
             look_ups_fail: false,
             calls: 0,
             held: BTreeMap::new(),
@@ -201,12 +204,17 @@ impl Simulator {
             cluster: "simulated".into(),
             complete_since_ms: it.complete_since_ms,
             isolated_since_ms,
+            is_ready: true,
         }
     }
 
-    /// Records an exchange that has ended on this side; a notice of its news goes to the inbox.
-    pub(super) fn record_exchange(&mut self, node: usize, summary: &Summary) {
+    /// Records an exchange that has ended on this side, with `peer` if it was opened here; a notice of its news goes to the inbox.
+    pub(super) fn record_exchange(&mut self, node: usize, peer: Option<u32>, summary: &Summary) {
+        let wall_ms = self.wall_ms(node);
         let it = &mut self.nodes[node];
+        if let (Some(peer), Some(offset_ms)) = (peer, summary.clock_offset_ms) {
+            it.store.record_peer_clock(peer.into(), offset_ms, wall_ms);
+        }
         if self.settings.eager && (summary.taken > 0 || summary.subtree.is_some()) {
             let is_news = summary.taken > 0;
             it.inbox.push_back(Notice::Learned { is_news, subtree: summary.subtree });

@@ -110,12 +110,9 @@ impl Simulator {
         }
         let incarnation = self.nodes[responder].incarnation;
         let has_room = self.nodes[responder].answering < MAX_ANSWERS_AT_A_TIME;
-        let asking = Exchange::initiate(
-            self.identity(initiator),
-            &self.nodes[initiator].store,
-            self.wall_ms(initiator),
-            subtree,
-        );
+        let (identity, wall_ms) = (self.identity(initiator), self.wall_ms(initiator));
+        let store = &mut self.nodes[initiator].store;
+        let asking = Exchange::initiate(identity, store, wall_ms, subtree);
         let answering = has_room.then(|| Exchange::respond(self.identity(responder)));
         let session = self.sessions.get_mut(&id).expect("it was just there");
         session.party(Side::Initiator).exchange = Some(asking);
@@ -146,7 +143,7 @@ impl Simulator {
             self.send(id, side, turn.bytes);
             let summary = exchange.summary();
             self.close(id, side);
-            self.record_exchange(node, &summary);
+            self.record_exchange(node, None, &summary);
             if !self.nodes[node].has_advertise_address {
                 self.nodes[node].has_advertise_address = true;
                 self.nodes[node].inbox.push_back(Notice::AdvertiseAddress(node as u32));
@@ -196,7 +193,7 @@ impl Simulator {
     }
 
     /// Neither side receives anything any more, so that both time out.
-    fn time_out(&mut self, id: u64) {
+    pub(super) fn time_out(&mut self, id: u64) {
         for side in [Side::Initiator, Side::Responder] {
             let Some(session) = self.sessions.get_mut(&id) else { return };
             let has_heard = session.party(side).has_heard;
@@ -237,10 +234,10 @@ impl Simulator {
                     let peer = session.parties[1].node as u32;
                     self.counters.exchanges += 1;
                     self.close(id, side);
-                    self.record_exchange(node, &summary);
+                    self.record_exchange(node, Some(peer), &summary);
                     let ended = match summary.peer {
-                        Some(node) if summary.complete => {
-                            Outcome::Complete { node, was_news: summary.sent > 0 }
+                        Some(_) if summary.complete => {
+                            Outcome::Complete { was_news: summary.sent > 0 }
                         }
                         _ => Outcome::Incomplete,
                     };
@@ -360,6 +357,11 @@ impl Simulator {
                 self.sessions.remove(&id);
             }
         }
+    }
+
+    /// The node on one side of a connection.
+    pub(super) fn node_of(&self, id: u64, side: Side) -> Option<usize> {
+        self.sessions.get(&id).map(|session| session.parties[side as usize].node)
     }
 
     /// Ends all exchanges of a node that dies; its peers notice a little later.

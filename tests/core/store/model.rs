@@ -44,7 +44,9 @@ proptest! {
                     store.purge(&key);
                     model.entries.remove(&*key);
                 }
-                Operation::PurgeExpired => prop_assert_eq!(store.purge_expired(wall_ms), model.purge_expired()),
+                Operation::PurgeExpired => {
+                    prop_assert_eq!(store.purge_expired(wall_ms), model.purge_expired());
+                }
                 Operation::Wait(ms) => model.wall_ms += ms,
             }
             prop_assert_eq!(&contents(&store), &model.entries);

@@ -2,7 +2,7 @@
 
 use super::{TTL_MS, bytes, everything, store_with_quota};
 use crate::support::{WALL_MS, assert_consistent, value};
-use gossip_sidecar::{END_OF_TIME_MS, Entry, Merged, Put, Version};
+use gossip_sidecar::{END_OF_TIME_MS, Entry, Merged, Put, Store, Version};
 
 #[test]
 fn a_key_is_created_replaced_deleted_and_created_again() {
@@ -105,4 +105,54 @@ fn a_value_is_any_bytes_and_a_key_any_text() {
         }
     }
     assert_consistent(&store);
+}
+
+#[test]
+fn a_revision_counts_what_was_written_here_and_what_was_taken() {
+    let mut store = store_with_quota(1 << 20);
+    assert_eq!((store.revision(), store.to_hand_over()), (0, 0));
+    let _ = store.put("k", bytes("v"), None, WALL_MS);
+    let _ = store.put_all(vec![("a".into(), bytes("1")), ("b".into(), bytes("2"))], None, WALL_MS);
+    let _ = store.delete("k", WALL_MS);
+    assert_eq!(store.revision(), 4);
+    assert_eq!(store.delete("k", WALL_MS), None);
+    let record = value("other", Version::new(WALL_MS, 0, 9), b"v");
+    for _ in 0..2 {
+        let _ = store.merge(record.clone(), WALL_MS);
+        assert_eq!((store.revision(), store.to_hand_over()), (5, 5), "it is taken once");
+    }
+}
+
+#[test]
+fn a_drain_covers_what_there_was_before_it_and_local_writes_since() {
+    let mut store = store_with_quota(1 << 20);
+    let mut merge = {
+        let mut ms = WALL_MS;
+        move |store: &mut Store| {
+            ms += 1;
+            let _ = store.merge(value("k", Version::new(ms, 0, 9), b"v"), WALL_MS);
+        }
+    };
+    merge(&mut store);
+    assert!(!store.is_draining());
+    store.drain();
+    assert!(store.is_draining());
+    merge(&mut store);
+    store.drain();
+    assert_eq!((store.revision(), store.to_hand_over()), (2, 1), "whoever sends it knows");
+    let _ = store.put("own", bytes("v"), None, WALL_MS);
+    assert_eq!(store.to_hand_over(), 3);
+    store.close_if_held(2);
+    assert!(!store.is_closed(), "there was a write since");
+    merge(&mut store);
+    store.close_if_held(3);
+    assert!(store.is_closed());
+}
+
+#[test]
+fn a_store_may_be_closed_whatever_others_hold() {
+    let mut store = store_with_quota(1 << 20);
+    let _ = store.put("own", bytes("v"), None, WALL_MS);
+    store.close();
+    assert!(store.is_closed());
 }

@@ -90,9 +90,9 @@ fn a_blocking_query_for_a_prefix_returns_when_any_of_its_keys_changes() {
     let response = page.response();
     assert_eq!((response.text().as_str(), response.header("Has-More")), ("a%2F1\n", Some("true")));
     let known = etag(&response);
-    let mut gone = blocking_query(&node, "/keys?prefix=a/&wait=30s", Some(&known));
+    let mut emptied = blocking_query(&node, "/keys?prefix=a/&wait=30s", Some(&known));
     assert_eq!(node.request("DELETE", "/map?k=a/1&k=a/2", &[]).status, 204);
-    assert!(["", "a%2F2\n"].contains(&gone.response().text().as_str()));
+    assert!(["", "a%2F2\n"].contains(&emptied.response().text().as_str()));
 }
 
 #[test]

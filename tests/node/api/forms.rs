@@ -36,5 +36,5 @@ fn a_form_is_written_completely_or_not_at_all() {
     assert_refused(&client.request("POST", "/map", &[("Content-Type", "text/plain")], b"x=1"), 415);
     assert_eq!(node.stats()["digest"], digest, "nothing has changed");
     assert_eq!(post(&mut client, "/map?ttl=20ms", b"a=short").status, 204);
-    eventually(RESPONSE_LIMIT, "it is gone", || same(node.get("a"), None));
+    eventually(RESPONSE_LIMIT, "it has expired", || same(node.get("a"), None));
 }

@@ -1,7 +1,7 @@
 //! Nodes that start empty: new ones, and those that restart.
 
 use super::{BULK_LIMIT, CONVERGENCE_LIMIT, fill};
-use crate::support::{Cluster, Node, eventually, next_millisecond, same};
+use crate::support::{Cluster, Node, assert_refused, eventually, next_millisecond, same};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -49,6 +49,92 @@ fn a_node_that_starts_later_is_found_within_two_intervals() {
     println!("a new node had the key {:?} after its start", began.elapsed());
     nodes[2].write("answer", "too");
     Cluster { nodes }.wait_for(CONVERGENCE_LIMIT, "answer", "too");
+}
+
+#[test]
+fn newcomers_that_meet_each_other_first_are_not_ready_before_they_meet_the_others() {
+    let addresses = Cluster::addresses(3);
+    let settings = [("READY_TIMEOUT", "1h"), ("SYNC_INTERVAL", "100ms")];
+    let own = addresses.list_of(&[0]);
+    let old = addresses.start(0, &[("SERVICE_DNS_NAME", &own)]);
+    old.write("key", "old");
+    // It accepts connections, and says nothing.
+    old.signal("STOP");
+    let newcomers = [1, 2].map(|index| addresses.start(index, &settings));
+    std::thread::scope(|scope| {
+        let waiting: Vec<_> = newcomers
+            .iter()
+            .map(|node| scope.spawn(|| node.request("GET", "/map/key?wait=20s", &[])))
+            .collect();
+        newcomers[0].write("new", "value");
+        eventually(BULK_LIMIT, "the newcomers have met", || {
+            same(newcomers[1].read("new"), "value".to_owned())
+        });
+        std::thread::sleep(Duration::from_secs(1));
+        for node in &newcomers {
+            assert!(!node.is_ready(), "{}", node.log());
+            for target in ["/map/key", "/map?k=key", "/map?k=new&k=key"] {
+                let response = node.request("GET", target, &[]);
+                assert_refused(&response, 503);
+                assert!(response.text().starts_with("starting: "), "{response:?}");
+            }
+            assert_eq!(node.request("GET", "/map/new", &[]).status, 200, "what it has it serves");
+        }
+        old.signal("CONT");
+        for response in waiting {
+            let response = response.join().expect("there is a response");
+            assert_eq!((response.status, response.text().as_str()), (200, "old"));
+        }
+    });
+    for node in &newcomers {
+        node.wait_until_ready();
+        assert_eq!(node.request("GET", "/map/absent", &[]).status, 404);
+    }
+}
+
+#[test]
+fn nodes_that_are_all_new_are_ready_without_waiting_for_others() {
+    let cluster = Cluster::start(5, &[("READY_TIMEOUT", "1h"), ("SYNC_INTERVAL", "1h")]);
+    for node in &cluster.nodes {
+        assert_eq!(node.request("GET", "/map/absent", &[]).status, 404, "{}", node.log());
+    }
+}
+
+#[test]
+fn a_restarted_node_never_says_that_a_key_is_absent_before_it_knows() {
+    let mut cluster = Cluster::start(3, &[]);
+    cluster.nodes[0].write("key", "value");
+    cluster.wait_for(CONVERGENCE_LIMIT, "key", "value");
+    let node = &mut cluster.nodes[0];
+    for _ in 0..10 {
+        node.kill();
+        node.start_again(&[]);
+        let mut client = node.client();
+        eventually(CONVERGENCE_LIMIT, "it has the key", || {
+            let status = client.get("/map/key").status;
+            assert_ne!(status, 404);
+            same(status, 200)
+        });
+    }
+}
+
+#[test]
+fn an_exchange_that_a_peer_opens_does_not_make_a_node_ready() {
+    let addresses = Cluster::addresses(3);
+    let nobody = addresses.list_of(&[2]);
+    let newcomer = addresses.start(0, &[("SERVICE_DNS_NAME", &nobody), ("READY_TIMEOUT", "1h")]);
+    let here = addresses.list_of(&[0]);
+    let other = addresses.start(
+        1,
+        &[("SERVICE_DNS_NAME", &here), ("READY_TIMEOUT", "0s"), ("SYNC_INTERVAL", "50ms")],
+    );
+    other.write("key", "value");
+    eventually(CONVERGENCE_LIMIT, "it is given the key", || {
+        same(newcomer.read("key"), "value".to_owned())
+    });
+    assert!(newcomer.count("nInSyncs") > 0 && !newcomer.is_ready());
+    assert_eq!(newcomer.request("GET", "/map/absent", &[]).status, 503);
+    assert_eq!(newcomer.request("PUT", "/map/own", b"v").status, 201, "it takes writes");
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn health_fails_without_a_sidecar_and_with_ready_for_one_that_is_not() {
     assert_eq!(health(&[]).status.code(), Some(0));
     let unready = health(&["--ready"]);
     assert_eq!(unready.status.code(), Some(1));
-    assert!(text(&unready).contains("no exchange with a peer"), "{}", text(&unready));
+    assert!(text(&unready).contains("no exchange with a ready peer"), "{}", text(&unready));
 }
 
 #[test]

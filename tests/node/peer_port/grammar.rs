@@ -40,7 +40,7 @@ fn bad_grammar_is_refused_and_changes_nothing() {
         "tell 0 99999999999\n",
         "gone 0\n",
         "refuse something\n",
-        "done 00000001\n",
+        "done 00000001 --1\n",
         " \n",
         "rest \n",
     ];
@@ -60,7 +60,7 @@ fn bad_grammar_is_refused_and_changes_nothing() {
         "\n",
         "junk\n",
         "\r\n",
-        "done 00000001\n",
+        "done 00000001 --1\n",
         "hello 1 default 00000001\n",
         "hello 1 bad/name 00000001 019abcdef012 0 0000000000000000\n",
         "hello 1 default 0000001 019abcdef012 0 0000000000000000\n",

@@ -52,6 +52,16 @@ impl Client {
         self.response_to("GET")
     }
 
+    /// Reads the response to a request other than HEAD, unless the node closes the connection.
+    pub fn try_response(&mut self) -> Option<Response> {
+        while find(&self.buffer, b"\r\n\r\n").is_none() {
+            if self.read_more().ok().is_none_or(|read| read == 0) {
+                return None;
+            }
+        }
+        Some(self.response())
+    }
+
     /// Reads the response to a request with this method: one to HEAD has no body, whatever its
     /// length.
     pub fn response_to(&mut self, method: &str) -> Response {

@@ -70,8 +70,14 @@ impl Node {
         let ip = IpAddr::from(fresh_ips(1)[0]);
         let (http, peer) = (free_port(&[ip]), free_port(&[ip]));
         let name = ip.to_string();
+        let is_alone = settings.iter().all(|(name, _)| *name != "SERVICE_DNS_NAME");
         let settings = [&[("SERVICE_DNS_NAME", name.as_str())], settings].concat();
-        Self::start_after(before, (ip, http).into(), (ip, peer).into(), &settings)
+        let node = Self::start_after(before, (ip, http).into(), (ip, peer).into(), &settings);
+        if is_alone {
+            // Until it knows that it is alone, it does not say that a key is absent.
+            node.wait_until_ready();
+        }
+        node
     }
 
     fn wait_for_http(&mut self) {
@@ -103,6 +109,14 @@ impl Node {
 
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&self.log.lock().expect("nobody panics under it")).into_owned()
+    }
+
+    /// Waits until it has logged this. What is counted is logged a little later.
+    pub fn wait_for_log(&self, text: &str) {
+        eventually(RESPONSE_LIMIT, &format!("{text:?} is logged"), || {
+            let log = self.log();
+            if log.contains(text) { Ok(()) } else { Err(log) }
+        });
     }
 
     /// The number of lines that it has logged.
@@ -168,11 +182,11 @@ impl Node {
         assert!([201, 204].contains(&response.status), "PUT of {key:?}: {response:?}");
     }
 
-    /// The value of a key, if it has one.
+    /// The value of a key, if it has one; a node that starts need not know.
     pub fn get(&self, key: &str) -> Option<Vec<u8>> {
         let response = self.request("GET", &map_target(&[key]), &[]);
         match response.status {
-            404 => None,
+            404 | 503 => None,
             200 => Some(response.body[key.len() + 1..response.body.len() - 1].to_vec()),
             _ => panic!("GET of {key:?}: {response:?}"),
         }
