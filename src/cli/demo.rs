@@ -2,7 +2,7 @@
 
 use crate::cli::client;
 use crate::sys::signals::Signals;
-use std::io;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -46,15 +46,19 @@ pub fn run() -> io::Result<()> {
         let child = start(&name, http, peer, &all)?;
         sidecars.push(Sidecar { name, http, peer, child, gone_since: None, back_since: None });
     }
-    introduce(&sidecars);
-    let outcome = watch(&mut sidecars, &all, &signals);
+    let outcome = introduce(&sidecars).and_then(|()| watch(&mut sidecars, &all, &signals));
     for sidecar in &mut sidecars {
         // They may have exited already: a Ctrl-C reaches them too.
         let _ = sidecar.child.kill();
         let _ = sidecar.child.wait();
     }
-    println!("All three are stopped; nothing is left behind.");
-    outcome
+    outcome?;
+    say("All three are stopped; nothing is left behind.")
+}
+
+/// Prints a line. Unlike `println!` it does not panic, which would leave the sidecars behind.
+fn say(line: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{line}")
 }
 
 fn free_places() -> io::Result<Vec<(SocketAddr, SocketAddr)>> {
@@ -86,13 +90,13 @@ fn start(name: &str, http: SocketAddr, peer: SocketAddr, all: &[String]) -> io::
         .spawn()
 }
 
-fn introduce(sidecars: &[Sidecar]) {
-    println!("Three sidecars are running on this machine:\n");
+fn introduce(sidecars: &[Sidecar]) -> io::Result<()> {
+    say("Three sidecars are running on this machine:\n")?;
     for Sidecar { name, http, child, .. } in sidecars {
-        println!("  {name}: http://{http}  (process {})", child.id());
+        say(&format!("  {name}: http://{http}  (process {})", child.id()))?;
     }
-    let [first, second, third] = sidecars else { return };
-    println!(
+    let [first, second, third] = sidecars else { return Ok(()) };
+    say(&format!(
         "
 Paste this into another terminal. It writes a key to node 1 and reads it from node 2, then kills
 node 3 and reads the key from it once it has been restarted, {} s later:
@@ -109,7 +113,7 @@ What happens is shown below. Ctrl-C stops the demo.\n",
         second.http,
         third.child.id(),
         third.http,
-    );
+    ))
 }
 
 /// Looks at all sidecars again and again, and prints what has changed.
@@ -120,7 +124,7 @@ fn watch(sidecars: &mut [Sidecar], all: &[String], signals: &Signals) -> io::Res
     let mut agreed_at = began;
     while signals.wait(LOOK_EVERY).is_none() {
         let look_at = Instant::now();
-        let say = |text: &str| println!("{:5} ms  {text}", began.elapsed().as_millis());
+        let say = |text: &str| say(&format!("{:5} ms  {text}", began.elapsed().as_millis()));
         let mut states = Vec::new();
         for sidecar in sidecars.iter_mut() {
             sidecar.revive(all, say)?;
@@ -140,23 +144,22 @@ fn watch(sidecars: &mut [Sidecar], all: &[String], signals: &Signals) -> io::Res
         for sidecar in sidecars.iter_mut() {
             if let Some(since) = sidecar.back_since.take() {
                 let ms = since.elapsed().as_millis();
-                say(&format!("{} is back with {keys}, {ms} ms after its start", sidecar.name));
+                say(&format!("{} is back with {keys}, {ms} ms after its start", sidecar.name))?;
             }
         }
         if agreed.as_ref() != Some(state) {
             match agreed {
-                None => say("all three have found each other"),
+                None => say("all three have found each other")?,
                 Some(_) => {
                     let ms = agreed_at.elapsed().as_millis();
-                    say(&format!("a write has reached all three, in {ms} ms or less: {keys}"));
+                    say(&format!("a write has reached all three, in {ms} ms or less: {keys}"))?;
                 }
             }
             agreed = Some(state.clone());
         }
         agreed_at = look_at;
     }
-    println!();
-    Ok(())
+    say("")
 }
 
 impl Sidecar {
@@ -174,7 +177,7 @@ impl Sidecar {
     }
 
     /// Starts it again a while after it was killed.
-    fn revive(&mut self, all: &[String], say: impl Fn(&str)) -> io::Result<()> {
+    fn revive(&mut self, all: &[String], say: impl Fn(&str) -> io::Result<()>) -> io::Result<()> {
         match self.gone_since {
             None => {
                 if let Some(status) = self.child.try_wait()? {
@@ -182,7 +185,7 @@ impl Sidecar {
                         "{} is gone ({status}); it comes back in {} s",
                         self.name,
                         BACK_AFTER.as_secs()
-                    ));
+                    ))?;
                     self.gone_since = Some(Instant::now());
                 }
             }

@@ -92,8 +92,13 @@ fn run_command(line: &CommandLine, config: Config) -> Result<ExitCode, Failure> 
         #[cfg(feature = "demo")]
         ("demo", []) => {
             logger::start(config.log_level);
-            demo::run().map_err(|error| Failure(FAILED, error.to_string()))?;
-            Ok(ExitCode::SUCCESS)
+            match demo::run() {
+                // As in `print`.
+                Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                    Err(Failure(FAILED, error.to_string()))
+                }
+                _ => Ok(ExitCode::SUCCESS),
+            }
         }
         ("health", []) => client()?.show(if line.ready { "/readyz" } else { "/healthz" }),
         ("stats", []) => client()?.show("/stats"),

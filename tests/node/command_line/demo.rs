@@ -1,9 +1,12 @@
 //! `gossip-sidecar demo`.
 
 use super::COMMAND_LIMIT;
-use crate::support::{Client, binary, eventually, same, signal};
+use crate::support::{Client, binary, eventually, find, same, signal};
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -54,6 +57,27 @@ fn the_demo_cleans_up_whenever_it_is_ended() {
     end_demo(&mut demo, "TERM");
     for pid in children {
         assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} still runs");
+    }
+}
+
+#[test]
+fn the_demo_cleans_up_if_nobody_reads_its_output() {
+    let (reader, writer) = UnixStream::pair().expect("descriptors are left");
+    let full = OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    drop(reader);
+    for (out, code) in [(Stdio::from(OwnedFd::from(writer)), 0), (full.into(), 1)] {
+        let mut demo = binary().arg("demo").stdout(out).stderr(Stdio::null()).spawn().unwrap();
+        let status = eventually(COMMAND_LIMIT, "the end of the demo", || {
+            demo.try_wait().expect("it is our child").ok_or_else(|| "still running".to_owned())
+        });
+        // Its nodes have a cluster of their own, and no parent any more.
+        let cluster = format!("CLUSTER=demo-{}\0", demo.id());
+        let left = processes(|pid| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            find(&environment, cluster.as_bytes()).is_some()
+        });
+        left.iter().for_each(|&pid| signal(pid, "KILL"));
+        assert_eq!((status.code(), left), (Some(code), vec![]));
     }
 }
 
@@ -111,15 +135,18 @@ impl Drop for Demo {
 
 /// The child processes of a process.
 fn children_of(parent: u32) -> Vec<u32> {
-    let all = std::fs::read_dir("/proc").expect("there is /proc");
-    let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    pids.filter(|pid: &u32| {
+    processes(|pid| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // The name, in parentheses, may contain anything; the state and the parent follow it.
         let parent_of = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
         parent_of == Some(parent.to_string().as_str())
     })
-    .collect()
+}
+
+fn processes(wanted: impl Fn(u32) -> bool) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").expect("there is /proc");
+    let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|&pid: &u32| wanted(pid)).collect()
 }
 
 fn end_demo(demo: &mut Demo, with: &str) {
