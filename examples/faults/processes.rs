@@ -1,13 +1,17 @@
 //! Scenarios: faults of processes and of their clocks.
 
 use crate::cluster::{SHORT_MEMORY, START_LIMIT, Setup};
+use crate::dns::Answer;
 use crate::history::{Kind, Outcome};
+use crate::node::Node;
 use crate::scenarios::{Proof, Run, Scenario, Unfinished, ensure};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A node drains for 5 s at most.
 const LEAVE_LIMIT: Duration = Duration::from_secs(8);
+/// DNS lists nodes that replace others after this time.
+const DNS_LAG: Duration = Duration::from_millis(2500);
 /// The library that gives a process another time without changing the machine's clock.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
@@ -40,6 +44,13 @@ pub const SCENARIOS: &[Scenario] = &[
         is_cheap: true,
         setup: Setup::Usual,
         run: rolling_restart,
+    },
+    Scenario {
+        name: "replaced",
+        about: "all nodes leave at once, and DNS lists those that replace them 2.5 s later",
+        is_cheap: true,
+        setup: Setup::Usual,
+        run: replaced,
     },
     Scenario {
         name: "clocks",
@@ -153,6 +164,47 @@ fn rolling_restart(run: &mut Run) -> Result<Proof, Unfinished> {
     }
     let (nodes, ms) = (run.cluster.nodes.len(), longest.as_millis());
     Ok(format!("{nodes} processes ended with 0 after SIGTERM, the slowest in {ms} ms"))
+}
+
+/// One half of the nodes replaces the other.
+fn replaced(run: &mut Run) -> Result<Proof, Unfinished> {
+    let nodes = run.cluster.nodes.len();
+    let half = nodes / 2;
+    let list = |run: &Run, range: std::ops::Range<usize>| {
+        let addresses = run.cluster.nodes[range].iter().map(|node| node.namespace.data).collect();
+        Answer::Addresses(addresses)
+    };
+    for index in half..nodes {
+        run.cluster.nodes[index].leave(LEAVE_LIMIT)?;
+    }
+    let (old, new) = (list(run, 0..half), list(run, half..nodes));
+    run.cluster.dns_says(|_| old.clone());
+    run.cluster.wait("the old nodes know only each other", START_LIMIT, |cluster| {
+        let knows = |node: &Node| node.count("peers") as usize + 1 == half;
+        ensure(cluster.nodes[..half].iter().all(knows), || "they know others".into())
+    })?;
+    run.endure()?;
+    let began = Instant::now();
+    run.cluster.dns_says(|node| Answer::Addresses(vec![node.namespace.data]));
+    for index in 0..half {
+        run.cluster.nodes[index].signal("TERM")?;
+    }
+    for index in half..nodes {
+        run.cluster.start(index)?;
+    }
+    run.cluster.endure(DNS_LAG)?;
+    run.cluster.dns_says(|_| new.clone());
+    for index in 0..half {
+        let node = &mut run.cluster.nodes[index];
+        let status = node.wait_for_end(LEAVE_LIMIT)?;
+        let word = node.logged("exiting: peers have everything");
+        ensure(status.success() && word > 0, || {
+            format!("node {index} left without a peer's word: {status}")
+        })?;
+    }
+    let took = began.elapsed().as_secs_f64();
+    run.cluster.wait_until_ready()?;
+    Ok(format!("{half} processes handed over to {} others in {took:.1} s", nodes - half))
 }
 
 /// A file with the offset of a clock; removed when dropped.

@@ -285,7 +285,9 @@ impl<P: Copy + Ord> Scheduler<P> {
         if let Some(peer) = self.again.take() {
             return Some(self.exchange(Purpose::Round, peer));
         }
-        if now_ms >= self.round_at_ms {
+        // Where exchanges take long, everyone is contacted once before anybody is contacted again.
+        let goes_on = self.everyone != Everyone::No && self.tries_left > 0;
+        if now_ms >= self.round_at_ms && !goes_on {
             self.begin_round(now_ms);
         }
         if self.tries_left == 0 {
@@ -296,6 +298,9 @@ impl<P: Copy + Ord> Scheduler<P> {
             Some(peer) => Some(self.exchange(Purpose::Round, peer)),
             None => {
                 self.tries_left = 0;
+                if self.everyone != Everyone::No {
+                    self.round_at_ms = self.round_at_ms.max(now_ms + EVERYONE_AGAIN_MS);
+                }
                 None
             }
         }
@@ -486,9 +491,8 @@ impl<P: Copy + Ord> Scheduler<P> {
             return;
         }
         self.everyone = everyone;
-        if everyone == Everyone::No {
-            self.tries_left = 0;
-        } else {
+        self.tries_left = 0;
+        if everyone != Everyone::No {
             self.round_at_ms = now_ms;
         }
     }

@@ -4,7 +4,7 @@
 use super::{
     HOUR_MS, KNEW_IT, OWN, calls_at, calls_until, peers, scheduler, scheduler_at_rest, sorted,
 };
-use gossip_sidecar::{Everyone, Outcome};
+use gossip_sidecar::{Action, Everyone, Outcome};
 
 fn everyone(count: u32) -> Vec<u32> {
     (1..=count).collect()
@@ -67,6 +67,23 @@ fn those_that_have_responded_are_called_before_new_ones() {
     scheduler.set_peers(everyone(6), 60);
     let calls = peers(&calls_at(&mut scheduler, 250, |_| KNEW_IT));
     assert_eq!((sorted(calls[..3].to_vec()), sorted(calls)), (everyone(3), everyone(6)));
+}
+
+#[test]
+fn everyone_is_called_before_anybody_is_called_again() {
+    // Each call takes longer than the time after which all are called again.
+    let mut scheduler = scheduler_at_rest(6);
+    scheduler.contact(Everyone::All, 50);
+    let mut calls = Vec::new();
+    for now_ms in (50..).step_by(300).take(12) {
+        let Action::Exchange { peer, .. } = scheduler.next(now_ms) else { panic!("{now_ms}") };
+        scheduler.exchange_ended(peer, KNEW_IT, now_ms + 300);
+        calls.push(peer);
+    }
+    assert_eq!(
+        [sorted(calls[..6].to_vec()), sorted(calls[6..].to_vec())],
+        [everyone(6), everyone(6)]
+    );
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod hundred_nodes;
 
 mod isolation;
 
+mod drain;
+
 mod swarm;
 
 use crate::simulator::Simulator;

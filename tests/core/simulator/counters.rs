@@ -24,6 +24,10 @@ pub struct Counters {
     pub broken_by_partition: u64,
     /// Exchanges of which one side's process ended.
     pub broken_by_death: u64,
+    /// Nodes that exited after they had handed over everything.
+    pub drained: u64,
+    /// Nodes that exited since the time for their drain was over.
+    pub drains_timed_out: u64,
     /// Bytes of all turns.
     pub bytes: u64,
     /// Local writes, deletions among them.

@@ -22,6 +22,10 @@ pub(super) enum Event {
     Broken { id: u64, side: Side },
     /// A node restarts with an empty store.
     Start { node: usize },
+    /// A node that drains takes no more local writes from now on.
+    Close { node: usize, incarnation: u32 },
+    /// A node exits, whether or not it has handed over everything.
+    DrainTimeout { node: usize, incarnation: u32 },
     /// An application writes.
     Write,
     /// The next random fault.

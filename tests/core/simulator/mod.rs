@@ -18,6 +18,8 @@ mod dns;
 
 mod workload;
 
+mod drain;
+
 mod faults;
 
 mod oracle;
@@ -187,6 +189,8 @@ impl Simulator {
             Event::Arrive { id, to, bytes, is_reset } => self.arrive(id, to, &bytes, is_reset),
             Event::Broken { id, side } => self.broken(id, side),
             Event::Start { node } => self.start(node),
+            Event::Close { node, incarnation } => self.close_store(node, incarnation),
+            Event::DrainTimeout { node, incarnation } => self.drain_timeout(node, incarnation),
             Event::Write => self.write_somewhere(),
             Event::Fault => self.inject_fault(),
         }
@@ -207,6 +211,10 @@ impl Simulator {
             Event::Start { node } => (7, *node as u64, 0),
             Event::Write => (8, 0, 0),
             Event::Fault => (9, 0, 0),
+            Event::Close { node, incarnation } => (10, *node as u64, u64::from(*incarnation)),
+            Event::DrainTimeout { node, incarnation } => {
+                (11, *node as u64, u64::from(*incarnation))
+            }
         };
         self.trace.write_u8(kind);
         self.trace.write_u64(a);

@@ -3,7 +3,8 @@
 use super::{BEGIN_MS, Event, Settings, Simulator};
 use fastrand::Rng;
 use gossip_sidecar::{
-    Action, Identity, Limits, Outcome, Scheduler, Store, Subtree, Summary, Version, isolated_since,
+    Action, Everyone, Identity, Limits, Members, Outcome, Scheduler, Store, Subtree, Summary,
+    Version, isolated_since,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -34,6 +35,10 @@ pub(super) enum Notice {
     Peers(Vec<u32>),
     /// The address at which an initiator has reached this node.
     AdvertiseAddress(u32),
+    /// A peer has contacted this node, which drains.
+    Heard(u32),
+    /// The node is to drain.
+    Drain,
 }
 
 /// What a node must have under a key.
@@ -64,6 +69,10 @@ pub struct Node {
     /// What the store must hold after all that was written and merged here.
     pub held: BTreeMap<String, Held>,
     pub(super) scheduler: Scheduler<u32>,
+    /// What the others hold.
+    pub(super) members: Members<u32>,
+    /// What it must have handed over before it exits, once it drains.
+    pub(super) to_hand_over: BTreeMap<String, Version>,
     pub(super) started_us: u64,
     /// When its last complete exchange began, by its own clock.
     pub(super) last_exchange_ms: Option<u64>,
@@ -109,6 +118,8 @@ impl Node {
             calls: 0,
             held: BTreeMap::new(),
             scheduler,
+            members: Members::default(),
+            to_hand_over: BTreeMap::new(),
             started_us: now_us,
             last_exchange_ms: None,
             complete_since_ms: BEGIN_MS + now_us / 1000,
@@ -143,7 +154,12 @@ impl Node {
             }
             Notice::Peers(peers) => self.scheduler.set_peers(peers, now_ms),
             Notice::AdvertiseAddress(own) => self.scheduler.set_advertise_address(own),
+            Notice::Heard(peer) => self.scheduler.heard_from(peer, now_ms),
+            Notice::Drain => {}
         }
+        self.members.set_addresses(self.scheduler.peers());
+        let is_draining = self.store.is_draining();
+        self.scheduler.contact(if is_draining { Everyone::All } else { Everyone::No }, now_ms);
     }
 }
 
@@ -161,6 +177,9 @@ impl Simulator {
     pub(super) fn run_gossip(&mut self, node: usize) {
         let now_us = self.now_us;
         loop {
+            if self.exit_if_handed_over(node) {
+                return;
+            }
             let it = &mut self.nodes[node];
             if let Some(notice) = it.inbox.pop_front() {
                 it.handle_notice(notice, now_us);
@@ -191,6 +210,9 @@ impl Simulator {
         it.calling = None;
         let now_ms = it.now_ms(now_us);
         it.scheduler.exchange_ended(peer, ended, now_ms);
+        if ended == Outcome::Failed {
+            let _ = it.members.failed(peer);
+        }
         self.run_gossip(node);
     }
 
@@ -208,10 +230,13 @@ impl Simulator {
         }
     }
 
-    /// Records an exchange that has ended on this side, with `peer` if it was opened here; a notice of its news goes to the inbox.
+    /// Records an exchange that has ended on this side; a notice of its news goes to the inbox.
+    /// `peer` is the address that the node contacted, if it opened the exchange.
     pub(super) fn record_exchange(&mut self, node: usize, peer: Option<u32>, summary: &Summary) {
         let wall_ms = self.wall_ms(node);
+        let now_ms = self.nodes[node].now_ms(self.now_us);
         let it = &mut self.nodes[node];
+        it.members.record_exchange(peer, summary, now_ms);
         if let (Some(peer), Some(offset_ms)) = (peer, summary.clock_offset_ms) {
             it.store.record_peer_clock(peer.into(), offset_ms, wall_ms);
         }

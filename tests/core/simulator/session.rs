@@ -140,10 +140,14 @@ impl Simulator {
             }
         };
         if turn.last {
+            let initiator = self.sessions[&id].parties[0].node as u32;
             self.send(id, side, turn.bytes);
             let summary = exchange.summary();
             self.close(id, side);
             self.record_exchange(node, None, &summary);
+            if self.nodes[node].store.is_draining() {
+                self.nodes[node].inbox.push_back(Notice::Heard(initiator));
+            }
             if !self.nodes[node].has_advertise_address {
                 self.nodes[node].has_advertise_address = true;
                 self.nodes[node].inbox.push_back(Notice::AdvertiseAddress(node as u32));

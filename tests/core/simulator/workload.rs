@@ -28,6 +28,9 @@ impl Simulator {
 
     /// One write of the random workload.
     pub(super) fn write_at(&mut self, node: usize) {
+        if self.nodes[node].store.is_closed() {
+            return;
+        }
         let key = format!("key {}", self.rng.u32(..self.settings.keys));
         if self.chance(self.settings.deletes) {
             return self.delete(node, &key);
@@ -67,7 +70,7 @@ impl Simulator {
         self.counters.expiring += u64::from(ttl_ms.is_some());
         self.oracle.wrote(key, version, Some(value), expires_ms);
         self.holds(node, key, version);
-        self.wrote(node);
+        self.wrote(node, key, version);
     }
 
     /// A local deletion, if the key has a value there.
@@ -84,7 +87,7 @@ impl Simulator {
             self.counters.deletes += 1;
             self.oracle.wrote(key, version, None, None);
             self.holds(node, key, version);
-            self.wrote(node);
+            self.wrote(node, key, version);
         }
     }
 
@@ -107,7 +110,11 @@ impl Simulator {
         }
     }
 
-    fn wrote(&mut self, node: usize) {
+    fn wrote(&mut self, node: usize, key: &str, version: Version) {
+        let it = &mut self.nodes[node];
+        if it.store.is_draining() {
+            it.to_hand_over.insert(key.to_owned(), version);
+        }
         // As in the shell, one notice stands for all writes made during an exchange.
         if self.settings.eager && !std::mem::replace(&mut self.nodes[node].wrote, true) {
             self.notify(node, Notice::Wrote);
