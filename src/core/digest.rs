@@ -31,11 +31,22 @@ pub struct Item {
 impl Item {
     /// What the entry adds to the digests of its buckets. Part of the protocol.
     pub fn fingerprint(&self) -> u64 {
-        const HASHER: (u64, u64) = (0x676f_7373_6970_2d66, 0x696e_6765_7270_7231);
+        self.keyed_fingerprint(0x676f_7373_6970_2d66, 0x696e_6765_7270_7231)
+    }
+
+    /// Another fingerprint, for one exchange alone. Part of the protocol.
+    ///
+    /// Whoever chooses keys and versions can choose some whose fingerprints cancel each other out,
+    /// but not for a salt that is not drawn yet.
+    pub fn salted_fingerprint(&self, salt: u64) -> u64 {
+        self.keyed_fingerprint(salt, 0x7361_6c74_6564_2d31)
+    }
+
+    fn keyed_fingerprint(&self, key0: u64, key1: u64) -> u64 {
         let mut bytes = [0; 20];
         bytes[..8].copy_from_slice(&self.hash.to_be_bytes());
         bytes[8..].copy_from_slice(&self.version.to_bytes());
-        SipHasher13::new_with_keys(HASHER.0, HASHER.1).hash(&bytes)
+        SipHasher13::new_with_keys(key0, key1).hash(&bytes)
     }
 }
 
@@ -67,13 +78,16 @@ impl Digest {
         self.count += other.count;
     }
 
-    /// The digest as it is sent: `None` for an empty bucket, else 32 bits under the exchange's salt.
+    /// The digest as it is sent: `None` for an empty bucket, else 32 bits of XOR and count under the
+    /// exchange's salt.
     ///
     /// Multiply-shift hashing (Dietzfelbinger et al., 1997): two digests that differ are truncated to the
     /// same 32 bits with probability 2⁻³¹, independently for each salt, so that a difference which
     /// one exchange misses is found by the next.
     pub fn salted(self, salt: u64) -> Option<u32> {
-        (self.count > 0).then(|| (self.xor.wrapping_mul(salt | 1) >> 32) as u32)
+        let count = (self.count as u64).wrapping_mul(salt.rotate_left(32) | 1);
+        let sum = self.xor.wrapping_mul(salt | 1).wrapping_add(count);
+        (self.count > 0).then_some((sum >> 32) as u32)
     }
 }
 
@@ -188,6 +202,10 @@ mod tests {
         assert_eq!(format!("{:016x}", key_hash("hello")), "75553c49ac5307fc");
         let item = Item { hash: key_hash("hello"), version: Version::new(1_700_000_000_000, 1, 2) };
         assert_eq!(format!("{:016x}", item.fingerprint()), "98860c203308727e");
+        let salted = item.salted_fingerprint(0xdb00_08b6_ddf1_81f6);
+        assert_eq!(format!("{salted:016x}"), "c54bb416d69bfeb0");
+        let digest = Digest { xor: salted, count: 3 }.salted(0xdb00_08b6_ddf1_81f6);
+        assert_eq!(format!("{:08x}", digest.unwrap()), "5f400eea");
     }
 
     proptest! {
@@ -241,5 +259,8 @@ mod tests {
             .count();
         assert!(collisions < 3, "{collisions} of 1000 salts");
         assert_eq!(Digest::default().salted(5), None, "empty is not zero");
+        let fewer = Digest { xor: 7, count: 1 };
+        let more = Digest { xor: 7, count: 66 };
+        assert_ne!(fewer.salted(0x0123_4567_89ab_cdef), more.salted(0x0123_4567_89ab_cdef));
     }
 }

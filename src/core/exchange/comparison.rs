@@ -15,8 +15,9 @@ impl Exchange {
             .map(|(hash, _, entry)| Item { hash, version: entry.version })
             .collect();
         if ours != [theirs] {
-            self.explained ^= theirs.fingerprint();
-            ours.iter().for_each(|item| self.explained ^= item.fingerprint());
+            let (xor, count) = &mut self.explained;
+            *xor ^= ours.iter().fold(theirs.fingerprint(), |xor, item| xor ^ item.fingerprint());
+            *count = count.wrapping_add(1).wrapping_sub(ours.len() as u64);
             self.compare(&ours, &[theirs]);
         }
     }

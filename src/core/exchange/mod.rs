@@ -22,7 +22,7 @@ use crate::core::digest::{Digest, Prefix};
 use crate::core::dissemination::Subtree;
 use crate::core::isolation::Isolation;
 use crate::core::message::{Hello, MAX_LINE_ITEMS, Message, Refusal, write_record};
-use crate::core::store::{Merged, Store, shard_of};
+use crate::core::store::{Merged, SHARD_DEPTH, SHARDS, Store, shard_of};
 use crate::core::version::END_OF_TIME_MS;
 use siphasher::sip::SipHasher13;
 
@@ -35,6 +35,9 @@ pub const FULL_TURN_BYTES: usize = 4 * 1024 * 1024;
 /// An initiator believes the responder's clock only if it hears it within this time of its hello.
 /// One that either process or the network has held up for longer says what the time was.
 pub const MAX_CLOCK_AGE_MS: u64 = 1_000;
+
+/// In one of this many exchanges a shard is compared by its salted digest.
+const EXCHANGES_FOR_A_CHECK: u64 = 64;
 
 /// The most turns in an exchange: the trie is 16 deep, and the records and `done` follow.
 pub const MAX_TURNS: u32 = 24;
@@ -130,10 +133,13 @@ pub struct Exchange {
     has_said_complete_since: bool,
     /// From the hello, so that each exchange truncates digests differently.
     salt: u64,
-    /// The peer's root digest, from its hello until our first turn.
-    peer_root: Option<u64>,
-    /// What the recent updates explain of the difference between the roots.
-    explained: u64,
+    /// The peer's root digest and number of entries, from its hello until our first turn.
+    peer_root: Option<(u64, u64)>,
+    /// What the recent updates explain of the difference between the roots, and between the numbers of
+    /// entries.
+    explained: (u64, u64),
+    /// The shard that the initiator wants checked, and its salted digest there.
+    check: Option<(Prefix, Option<u32>)>,
     shard_items: ShardItems,
     /// Where the last question of this turn ended; they come in ascending order.
     asked_up_to: Option<u64>,
@@ -178,7 +184,7 @@ impl Exchange {
         exchange.hello_clock_ms = hello.clock_ms;
         exchange.summary.began_ms = store.begin_exchange(wall_ms);
         exchange.summary.revision = store.revision();
-        exchange.salt = salt(&hello);
+        exchange.set_salt(&hello);
         exchange.say(Message::Hello(hello));
         exchange.say_state(store);
         exchange.say_isolated();
@@ -190,6 +196,9 @@ impl Exchange {
             exchange.ask(store, Prefix::ROOT);
         } else if !recent_updates.is_empty() {
             exchange.say(Message::RecentUpdates(recent_updates));
+        }
+        if count > 0 && exchange.salt % EXCHANGES_FOR_A_CHECK == 0 {
+            exchange.say_check(store);
         }
         exchange
     }
@@ -207,7 +216,8 @@ impl Exchange {
             has_said_complete_since: false,
             salt: 0,
             peer_root: None,
-            explained: 0,
+            explained: (0, 0),
+            check: None,
             shard_items: ShardItems::default(),
             asked_up_to: None,
             out: Vec::new(),
@@ -254,6 +264,9 @@ impl Exchange {
             Message::RecentUpdates(items) => {
                 items.into_iter().for_each(|item| self.compare_update(store, item));
             }
+            Message::Check(shard, digest) if self.role == Role::Responder => {
+                self.check = Some((shard, digest));
+            }
             Message::Row(bucket, children) => {
                 self.check_order(bucket)?;
                 self.compare_row(store, bucket, &children);
@@ -276,7 +289,9 @@ impl Exchange {
                 self.end();
                 return Ok(Next::Over);
             }
-            Message::Hello(_) | Message::Done { .. } => return Err(Refusal::Grammar),
+            Message::Hello(_) | Message::Check(..) | Message::Done { .. } => {
+                return Err(Refusal::Grammar);
+            }
         }
         Ok(Next::Listen)
     }
@@ -287,10 +302,16 @@ impl Exchange {
         if self.turns > MAX_TURNS {
             return Err(Refusal::Grammar);
         }
-        if let Some(theirs) = self.peer_root.take() {
-            let is_explained = theirs ^ store.root().xor == self.explained;
-            if !is_explained {
+        if let Some((root, count)) = self.peer_root.take() {
+            let ours = store.root();
+            let difference = (root ^ ours.xor, count.wrapping_sub(ours.count as u64));
+            if difference != self.explained {
                 self.ask(store, Prefix::ROOT);
+            } else if let Some((shard, theirs)) = self.check {
+                let ours = self.shard_items.salted_digest(store, shard).salted(self.salt);
+                if ours != theirs {
+                    self.ask(store, shard);
+                }
             }
         }
         Ok(Next::Speak)
@@ -342,8 +363,8 @@ impl Exchange {
         self.summary.began_ms = store.begin_exchange(wall_ms);
         self.summary.peer = Some(hello.node);
         self.hello_clock_ms = hello.clock_ms;
-        self.salt = salt(hello);
-        self.peer_root = Some(hello.root);
+        self.set_salt(hello);
+        self.peer_root = Some((hello.root, hello.count));
         self.say_isolated();
         Ok(())
     }
@@ -438,6 +459,19 @@ impl Exchange {
         if store.is_draining() {
             self.say(Message::Draining);
         }
+    }
+
+    /// Has a shard checked that the salt draws.
+    fn say_check(&mut self, store: &Store) {
+        let number = self.salt / EXCHANGES_FOR_A_CHECK % SHARDS as u64;
+        let shard = Prefix::of(number << (64 - 4 * SHARD_DEPTH), SHARD_DEPTH);
+        let digest = self.shard_items.salted_digest(store, shard).salted(self.salt);
+        self.say(Message::Check(shard, digest));
+    }
+
+    fn set_salt(&mut self, hello: &Hello) {
+        self.salt = salt(hello);
+        self.shard_items.salt = self.salt;
     }
 
     fn say_isolated(&mut self) {

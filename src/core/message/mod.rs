@@ -69,6 +69,9 @@ pub enum Message {
     Relay(Subtree),
     /// `hot HASH:VERSION …`: what has changed here lately, whether or not the digests differ.
     RecentUpdates(Vec<Item>),
+    /// `check SHARD DIGEST`: what the salted fingerprints in one shard add up to, or `-` for an empty
+    /// one. The store's own digests may be equal where the entries are not.
+    Check(Prefix, Option<u32>),
     /// `row PREFIX CHILDREN`: the digests of a bucket's 16 children, 8 hex digits each, or `-` for
     /// an empty one.
     Row(Prefix, [Option<u32>; FAN_OUT]),

@@ -7,6 +7,7 @@ use super::{
 use crate::core::digest::{FAN_OUT, Item, MAX_DEPTH, Prefix};
 use crate::core::dissemination::{RELAY_TREES, Subtree};
 use crate::core::entry::{Entry, Record};
+use crate::core::store::SHARD_DEPTH;
 use crate::core::version::{END_OF_TIME_MS, Version, parse_hex};
 use std::fmt;
 use std::io::{self, BufRead, Read};
@@ -69,6 +70,11 @@ impl Message {
                 let items = words.items(Prefix::ROOT);
                 Self::RecentUpdates(items.ok_or(ReadError::Grammar("hot HASH:VERSION …"))?)
             }
+            "check" => {
+                let (shard, digest) =
+                    words.check().ok_or(ReadError::Grammar("check SHARD DIGEST"))?;
+                Self::Check(shard, digest)
+            }
             "row" => {
                 let (prefix, children) =
                     words.row().ok_or(ReadError::Grammar("row PREFIX CHILDREN"))?;
@@ -86,7 +92,7 @@ impl Message {
             "refuse" => Self::Refuse(words.refusal().ok_or(ReadError::Grammar("refuse REASON"))?),
             _ => {
                 return Err(ReadError::Grammar(
-                    "hello, starting, leaving, since, cut, tell, hot, row, list, want, gone, put, del, rest, done or refuse",
+                    "hello, starting, leaving, since, cut, tell, hot, check, row, list, want, gone, put, del, rest, done or refuse",
                 ));
             }
         };
@@ -189,6 +195,15 @@ impl<'a> Words<'a> {
 
     fn length(&mut self, max: usize) -> Option<usize> {
         decimal(self.next()?).filter(|&length| length <= max as u64).map(|length| length as usize)
+    }
+
+    fn check(&mut self) -> Option<(Prefix, Option<u32>)> {
+        let shard = self.next().and_then(Prefix::parse).filter(|p| p.depth() == SHARD_DEPTH)?;
+        let digest = match self.next()? {
+            "-" => None,
+            digits => Some(parse_hex(digits, 8)? as u32),
+        };
+        Some((shard, digest))
     }
 
     fn row(&mut self) -> Option<(Prefix, [Option<u32>; FAN_OUT])> {

@@ -28,6 +28,10 @@ impl Message {
                 emit(out, format_args!("hot"));
                 write_items(out, 0, items);
             }
+            Self::Check(shard, Some(digest)) => {
+                emit(out, format_args!("check {shard} {digest:08x}\n"));
+            }
+            Self::Check(shard, None) => emit(out, format_args!("check {shard} -\n")),
             Self::Row(prefix, children) => {
                 emit(out, format_args!("row {prefix} "));
                 for child in children {

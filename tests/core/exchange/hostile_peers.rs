@@ -7,7 +7,7 @@ use crate::support::{
 };
 use gossip_sidecar::{
     END_OF_TIME_MS, Exchange, FULL_TURN_BYTES, Item, MAX_LINE_ITEMS, Message, Next, Prefix, Record,
-    Refusal, Store, Subtree, Version, key_hash,
+    Refusal, SHARD_DEPTH, Store, Subtree, Version, key_hash,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -52,6 +52,8 @@ fn any_message() -> impl Strategy<Value = Message> {
         1 => (0..2 * WALL_MS).prop_map(Message::Isolated),
         1 => (0..2 * WALL_MS).prop_map(Message::CompleteSince),
         1 => (0..2u8, any::<u32>()).prop_map(|(tree, size)| Message::Relay(Subtree { tree, size })),
+        1 => (hash(), prop::option::of(any::<u32>()))
+            .prop_map(|(hash, digest)| Message::Check(Prefix::of(hash, SHARD_DEPTH), digest)),
         2 => items(Prefix::ROOT, 16).prop_map(Message::RecentUpdates),
         4 => row,
         4 => list,

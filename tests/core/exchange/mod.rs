@@ -4,6 +4,8 @@ mod clocks;
 
 mod convergence;
 
+mod crafted_keys;
+
 mod confirmation;
 
 mod turns;

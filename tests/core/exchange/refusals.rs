@@ -15,6 +15,7 @@ fn every_message_before_the_hello_is_refused() {
         Message::Isolated(0),
         Message::Relay(Subtree { tree: 0, size: 1 }),
         Message::RecentUpdates(vec![item]),
+        Message::Check(Prefix::of(0, 2), None),
         Message::Row(Prefix::ROOT, [None; FAN_OUT]),
         Message::List(Prefix::ROOT, vec![]),
         Message::Want(vec![]),
@@ -55,6 +56,8 @@ fn a_second_hello_and_messages_of_the_wrong_role_are_refused() {
     );
     let mut initiator = call(member(), &mut ours, WALL_MS);
     assert_eq!(initiator.receive(&mut ours, hello(2), WALL_MS), Err(Refusal::Grammar));
+    let check = Message::Check(Prefix::of(0, 2), None);
+    assert_eq!(initiator.receive(&mut ours, check, WALL_MS), Err(Refusal::Grammar));
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn the_text_of_each_message_is_pinned() {
     children[15] = Some(u32::MAX);
     let leaf = 0x00a1_c0ff_ee01_2345;
     let bucket = Prefix::of(leaf, 3);
-    let pins: [(Message, &[u8]); 29] = [
+    let pins: [(Message, &[u8]); 31] = [
         (Message::Hello(hello), b"hello 1 default 1a2b3c4d 019abcdef012 3 00d5a6a1b2c3d4e5\n"),
         (Message::Starting, b"starting\n"),
         (Message::Draining, b"leaving\n"),
@@ -64,6 +64,8 @@ fn the_text_of_each_message_is_pinned() {
             b"put 019abcdef0110001-1a2b3c4d 3 4\n\xc3\xbc\n\0\n=\xff\n",
         ),
         (Message::Record(tombstone("hello", version)), b"del 019abcdef0110001-1a2b3c4d 5\nhello\n"),
+        (Message::Check(Prefix::of(0x0a << 56, 2), Some(0xbc)), b"check 0a 000000bc\n"),
+        (Message::Check(Prefix::of(0xff << 56, 2), None), b"check ff -\n"),
         (Message::Rest, b"rest\n"),
         (Message::End, b"\n"),
         (Message::Done { node: 0x5e6f_7a8b, ahead_ms: -20_000 }, b"done 5e6f7a8b -20000\n"),
@@ -85,6 +87,7 @@ fn each_message_has_one_form() {
         "hello 1 c 1a2b3c4d 019abcdef012 3 00d5a6a1b2c3d4e5\n",
         "cut 019abcdef012\n",
         "hot 00000000000000aa:019abcdef0110001-1a2b3c4d\n",
+        "check 0a aaaaaaaa\n",
         "row 0a --aaaaaaaa-------------\n",
         "list 0a 000000000000aa:019abcdef0110001-1a2b3c4d\n",
         "want 00000000000000aa\n",
@@ -148,6 +151,12 @@ fn each_number_has_one_form() {
         "want aa\n",
         "want 000000000000000aa\n",
         "want 00000000000000AA\n",
+        "check 0a\n",
+        "check - -\n",
+        "check 0 -\n",
+        "check 0ab -\n",
+        "check 0a aaaaaaa\n",
+        "check 0a --\n",
         "done a2b3c4d 7\n",
         "done\n",
         "done 1a2b3c4d\n",

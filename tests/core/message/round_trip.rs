@@ -4,7 +4,7 @@ use super::{read, written};
 use crate::support::{fixed_seed, tombstone, value};
 use gossip_sidecar::{
     END_OF_TIME_MS, Hello, Item, MAX_DEPTH, MAX_LINE_ITEMS, Message, Prefix, RELAY_TREES,
-    ReadError, Refusal, Subtree, Version, write_record,
+    ReadError, Refusal, SHARD_DEPTH, Subtree, Version, write_record,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -57,6 +57,8 @@ fn any_message() -> impl Strategy<Value = Message> {
         (0..RELAY_TREES as u8, any::<u32>())
             .prop_map(|(tree, size)| Message::Relay(Subtree { tree, size })),
         items_in(Prefix::ROOT).prop_map(Message::RecentUpdates),
+        (any::<u64>(), any::<Option<u32>>())
+            .prop_map(|(hash, digest)| { Message::Check(Prefix::of(hash, SHARD_DEPTH), digest) }),
         (any_bucket(MAX_DEPTH - 1), children)
             .prop_map(|(bucket, children)| Message::Row(bucket, children)),
         any_bucket(MAX_DEPTH)
