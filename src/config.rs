@@ -199,15 +199,18 @@ impl Config {
 
     /// The address at which a client on this machine reaches the HTTP interface.
     pub fn local_client(&self) -> SocketAddr {
-        let mut address = self.client[0];
-        if address.ip().is_unspecified() {
-            address.set_ip(match address.ip() {
-                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            });
-        }
-        address
+        local(self.client[0])
     }
+}
+
+/// The address at which this machine itself reaches a listener.
+pub fn local(listener: SocketAddr) -> SocketAddr {
+    let ip = match listener.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, listener.port())
 }
 
 /// Whether only one of two addresses can be listened on.

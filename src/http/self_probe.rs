@@ -1,12 +1,13 @@
 //! The self-probe: connections to our own endpoint that find out whether tiny_http still responds, and
 //! wake it.
 
+use crate::config::local;
 use crate::http::endpoint::Endpoint;
 use crate::sys::lock::lock;
 use crate::sys::logger::{Limiter, PANICS};
 use std::cell::LazyCell;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -77,14 +78,8 @@ fn probe(address: SocketAddr, were_panics: bool) -> bool {
 }
 
 /// Sends what is not a request, so that tiny_http answers it without a worker.
-fn probe_once(mut address: SocketAddr) -> io::Result<()> {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    let mut stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
+fn probe_once(address: SocketAddr) -> io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&local(address), PROBE_TIMEOUT)?;
     stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
     stream.write_all(b"\r\n")?;
     // Closing with the response unread resets the connection, so that none is left in TIME_WAIT.

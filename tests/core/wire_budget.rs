@@ -253,7 +253,7 @@ fn exchanges_of_10_000_entries_stay_within_budget() {
 }
 
 #[test]
-#[ignore = "takes minutes in a debug build; run by test.sh in release"]
+#[ignore = "takes minutes in a debug build; run by ./test.sh long"]
 fn exchanges_of_a_million_entries_stay_within_budget() {
     assert_within_budget(1_000_000);
 }
@@ -264,7 +264,7 @@ fn a_newcomer_to_100_000_entries_stays_within_budget() {
 }
 
 #[test]
-#[ignore = "takes minutes in a debug build; run by test.sh in release"]
+#[ignore = "takes minutes in a debug build; run by ./test.sh long"]
 fn a_newcomer_to_a_million_entries_stays_within_budget() {
     assert_newcomer_within_budget(1_000_000);
 }

@@ -141,7 +141,7 @@ fn a_few_random_small_clusters_converge() {
 ///     --ignored --nocapture swarm
 /// ```
 #[test]
-#[ignore = "the swarm: run by test.sh in release"]
+#[ignore = "run by ./test.sh swarm"]
 fn a_swarm_of_random_small_clusters_converges() {
     let number = |name: &str, otherwise: u64| match std::env::var(name) {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text}")),

@@ -37,7 +37,7 @@ fn keys_are_listed_in_order_page_by_page() {
 }
 
 #[test]
-#[ignore = "a million keys; run by test.sh in release"]
+#[ignore = "a million keys; run by ./test.sh long"]
 fn listing_a_million_keys_stalls_no_writer() {
     const KEYS: usize = 1_000_000;
     let node = Node::alone(&[("MAX_STORE_BYTES", "1GiB")]);

@@ -147,7 +147,7 @@ fn clients_that_do_not_read_their_responses_block_nobody() {
 }
 
 #[test]
-#[ignore = "takes the 30 s of an upload; run by test.sh in release"]
+#[ignore = "takes the 30 s of an upload; run by ./test.sh long"]
 fn an_upload_that_takes_too_long_is_refused() {
     let node = Node::alone(&[]);
     let mut bodies: Vec<Client> = (0..2).map(|_| node.client()).collect();

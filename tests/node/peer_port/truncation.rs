@@ -80,7 +80,7 @@ fn a_hello_sent_byte_by_byte_is_answered() {
 }
 
 #[test]
-#[ignore = "takes the 30 s of an exchange; run by test.sh in release"]
+#[ignore = "takes the 30 s of an exchange; run by ./test.sh long"]
 fn trickling_exchanges_are_disconnected_at_their_deadline() {
     let node = node();
     let version = format!("{:012x}0000-00000001", clock_ms());
