@@ -48,10 +48,10 @@ pub use crate::core::entry::{Entry, Record};
 
 pub use crate::core::recent_updates::{MAX_RECENT_UPDATES, RECENT_FOR_MS};
 
-pub use crate::core::store::{
-    ENTRY_OVERHEAD_BYTES, EXPIRY_OVERHEAD_BYTES, Limits, MAX_PURGED_AT_ONCE, Merged, Put,
-    SHARD_DEPTH, SHARDS, Store, shard_of, shards_of,
-};
+pub use crate::core::quota::{ENTRY_OVERHEAD_BYTES, EXPIRY_OVERHEAD_BYTES};
+
+pub use crate::core::shards::{SHARD_DEPTH, SHARDS, shard_of, shards_of};
+pub use crate::core::store::{Limits, MAX_PURGED_AT_ONCE, Merged, Put, Store};
 
 pub use crate::core::dissemination::{RELAY_TREES, Subtree};
 

@@ -19,6 +19,10 @@ pub mod expiry_queue;
 
 pub mod peer_clocks;
 
+pub mod quota;
+
+pub mod shards;
+
 pub mod store;
 
 pub mod dissemination;

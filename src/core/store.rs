@@ -4,27 +4,15 @@
 //! It stands behind one mutex, which is locked for one call at a time.
 
 use crate::core::changes::Changes;
-use crate::core::digest::{Digest, FAN_OUT, Item, Prefix, key_hash};
+use crate::core::digest::{Digest, Item, Prefix, key_hash};
 use crate::core::entry::{Entry, Record};
 use crate::core::expiry_queue::ExpiryQueue;
 use crate::core::peer_clocks::PeerClocks;
+use crate::core::quota::{cost, price};
 use crate::core::recent_updates::RecentUpdates;
+use crate::core::shards::{SHARDS, SeededHasher, shard_of, shards_of};
 use crate::core::version::{Clock, END_OF_TIME_MS, MAX_CLOCK_LEAD_MS, Version};
-use siphasher::sip::SipHasher13;
 use std::collections::HashMap;
-use std::hash::BuildHasher;
-
-/// Entries are spread over this many maps, so that growing or listing one takes little time.
-pub const SHARDS: usize = FAN_OUT * FAN_OUT;
-
-/// The depth in the trie at which a bucket is a shard.
-pub const SHARD_DEPTH: u8 = 2;
-
-/// What an entry counts against the quota beyond its key and value, in bytes.
-pub const ENTRY_OVERHEAD_BYTES: u64 = 96;
-
-/// What a tombstone or an expiring entry needs besides: its key once more, in the expiry queue.
-pub const EXPIRY_OVERHEAD_BYTES: u64 = 64;
 
 /// The most entries that one call expires or purges: it bounds how long the lock is held.
 pub const MAX_PURGED_AT_ONCE: usize = 1_000;
@@ -65,19 +53,6 @@ pub enum Merged {
     Known,
     /// It is a tombstone past its time, for a key that is absent here.
     Outdated,
-}
-
-/// Hashes keys for the shards' maps. The seed is drawn by each process, so that whoever chooses
-/// the keys cannot choose collisions.
-#[derive(Clone, Copy)]
-struct SeededHasher(u64);
-
-impl BuildHasher for SeededHasher {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.0, !self.0)
-    }
 }
 
 /// The replicated map of one node.
@@ -495,25 +470,6 @@ impl Store {
     }
 }
 
-/// The shard that holds a hash.
-pub fn shard_of(hash: u64) -> usize {
-    (hash >> (64 - 4 * SHARD_DEPTH)) as usize
-}
-
-/// The shards that a bucket touches: many if it is shallow, otherwise the one that it lies in.
-pub fn shards_of(prefix: Prefix) -> std::ops::Range<usize> {
-    shard_of(prefix.first())..shard_of(prefix.last()) + 1
-}
-
-/// A bucket's parts that lie within one shard each: itself, or the shards that it spans.
-pub fn within_shards(bucket: Prefix) -> impl Iterator<Item = Prefix> {
-    let depth = bucket.depth().max(SHARD_DEPTH);
-    shards_of(bucket).map(move |shard| {
-        let first = (shard as u64) << (64 - 4 * SHARD_DEPTH);
-        Prefix::of(first.max(bucket.first()), depth)
-    })
-}
-
 fn has_value(entry: &Entry, now_ms: u64) -> bool {
     !entry.is_tombstone() && entry.expires_ms().is_none_or(|expires_ms| now_ms < expires_ms)
 }
@@ -530,15 +486,4 @@ fn expiry_ms(entry: &Entry, limits: &Limits) -> Option<u64> {
     }
     // A value is gone at the very millisecond of its expiry.
     entry.expires_ms().map(|expires_ms| expires_ms.saturating_sub(1))
-}
-
-/// What an entry counts against [`Limits::max_store_bytes`].
-fn cost(key: &str, entry: &Entry) -> u64 {
-    let is_queued = entry.is_tombstone() || entry.expires_ms().is_some();
-    price(key, entry.value().map_or(0, <[u8]>::len), is_queued)
-}
-
-fn price(key: &str, value_bytes: usize, is_queued: bool) -> u64 {
-    let queued = if is_queued { key.len() as u64 + EXPIRY_OVERHEAD_BYTES } else { 0 };
-    (key.len() + value_bytes) as u64 + ENTRY_OVERHEAD_BYTES + queued
 }

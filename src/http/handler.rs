@@ -5,7 +5,7 @@ use crate::core::api::operation::{Operation, Replicas};
 use crate::core::api::parameters;
 use crate::core::api::preconditions::Preconditions;
 use crate::core::api::response::{JSON, PLAIN_TEXT, Response};
-use crate::core::store::SHARDS;
+use crate::core::shards::SHARDS;
 use crate::node::members;
 use crate::node::shared_store::LockedStore;
 use crate::node::state::{Node, wall_ms};

@@ -85,7 +85,8 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::store::{Limits, SHARDS};
+    use crate::core::shards::SHARDS;
+    use crate::core::store::Limits;
 
     const WALL_MS: u64 = 1_700_000_000_000;
 

@@ -4,7 +4,8 @@ use super::shard_items::in_bucket;
 use super::{Exchange, FULL_TURN_BYTES, MAX_LISTED_ENTRIES, ToSend};
 use crate::core::digest::{FAN_OUT, Item, MAX_DEPTH, Prefix};
 use crate::core::message::{MAX_LINE_ITEMS, Message};
-use crate::core::store::{Store, shard_of, within_shards};
+use crate::core::shards::{shard_of, within_shards};
+use crate::core::store::Store;
 
 impl Exchange {
     /// Compares one recent update, and notes what it explains of the difference between the roots.

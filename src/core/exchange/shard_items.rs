@@ -1,7 +1,8 @@
 //! The items of one shard, collected once for many questions.
 
 use crate::core::digest::{Digest, Item, Prefix};
-use crate::core::store::{SHARD_DEPTH, Store, shard_of};
+use crate::core::shards::{SHARD_DEPTH, shard_of};
+use crate::core::store::Store;
 
 /// The items of the shard that was looked at last.
 ///

@@ -7,7 +7,7 @@ use super::{
 use crate::core::digest::{FAN_OUT, Item, MAX_DEPTH, Prefix};
 use crate::core::dissemination::{RELAY_TREES, Subtree};
 use crate::core::entry::{Entry, Record};
-use crate::core::store::SHARD_DEPTH;
+use crate::core::shards::SHARD_DEPTH;
 use crate::core::version::{END_OF_TIME_MS, Version, parse_hex};
 use std::fmt;
 use std::io::{self, BufRead, Read};
