@@ -60,7 +60,7 @@ pub use crate::core::message::{
     Message, PROTOCOL_VERSION, ReadError, Refusal, is_cluster_name, write_record,
 };
 
-pub use crate::core::isolation::isolated_since;
+pub use crate::core::isolation::{LastComplete, isolated_since};
 
 pub use crate::core::exchange::{
     Exchange, FULL_TURN_BYTES, Identity, MAX_CLOCK_AGE_MS, MAX_LISTED_ENTRIES, MAX_TURNS, Next,

@@ -9,19 +9,31 @@
 
 use crate::core::version::Version;
 
-/// Since when a node has been isolated, if it has: its last complete exchange began at
-/// `last_exchange_ms`, and that is longer ago than half of the tombstones' time to live; 0 if it
-/// never had one.
+/// A node's last complete exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct LastComplete {
+    /// When it began: see [`Store::begin_exchange`](crate::core::store::Store::begin_exchange).
+    pub began_ms: u64,
+    /// How long the process had been running when it ended.
+    pub age_ms: u64,
+}
+
+/// Since when a node has been isolated, if it has: since its last complete exchange began, if that is
+/// longer ago than half of the tombstones' time to live; 0 if it never had one.
 ///
-/// A clock that was set back isolates nobody.
+/// How long ago goes by `age_ms`, the time for which the process has been running. A wall clock that
+/// is set forwards or backwards isolates nobody, and ends no isolation.
 pub fn isolated_since(
-    last_exchange_ms: Option<u64>,
-    wall_ms: u64,
+    last: Option<LastComplete>,
+    age_ms: u64,
     tombstone_ttl_ms: u64,
 ) -> Option<u64> {
-    match last_exchange_ms {
+    match last {
         None => Some(0),
-        Some(ms) => (wall_ms.saturating_sub(ms) > tombstone_ttl_ms / 2).then_some(ms),
+        Some(last) => {
+            let is_isolated = age_ms.saturating_sub(last.age_ms) > tombstone_ttl_ms / 2;
+            is_isolated.then_some(last.began_ms)
+        }
     }
 }
 
@@ -149,9 +161,10 @@ mod tests {
 
     #[test]
     fn half_of_the_tombstones_time_without_a_peer_isolates_a_node() {
+        let last = Some(LastComplete { began_ms: ISOLATED_MS, age_ms: 1_000 });
         assert_eq!(isolated_since(None, 5, 100), Some(0));
-        assert_eq!(isolated_since(Some(1_000), 1_050, 100), None);
-        assert_eq!(isolated_since(Some(1_000), 1_051, 100), Some(1_000));
-        assert_eq!(isolated_since(Some(1_000), 10, 100), None, "the clock was set back");
+        assert_eq!(isolated_since(last, 1_050, 100), None);
+        assert_eq!(isolated_since(last, 1_051, 100), Some(ISOLATED_MS));
+        assert_eq!(isolated_since(last, 999, 100), None, "another thread was faster");
     }
 }

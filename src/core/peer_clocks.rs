@@ -32,9 +32,29 @@ pub struct PeerClocks {
     clocks: VecDeque<PeerClock>,
     /// How far the median is ahead of our clock.
     ahead_ms: i64,
+    /// What our clock showed when the process started, as far as one can tell now.
+    started_at_ms: Option<u64>,
 }
 
 impl PeerClocks {
+    /// Our clock shows `wall_ms`, and the process has been running for `age_ms`: if the two do not
+    /// keep step, our clock has been set, and is now as much further ahead of the others.
+    ///
+    /// Without this, a clock that jumps would make all others look as if they were heard long ago,
+    /// and be believed alone until they are heard again.
+    pub fn note_time(&mut self, wall_ms: u64, age_ms: u64) {
+        let started_at_ms = wall_ms.wrapping_sub(age_ms);
+        let before_ms = self.started_at_ms.replace(started_at_ms).unwrap_or(started_at_ms);
+        let jump_ms = started_at_ms.wrapping_sub(before_ms) as i64;
+        if jump_ms != 0 {
+            for clock in &mut self.clocks {
+                clock.heard_at_ms = clock.heard_at_ms.wrapping_add_signed(jump_ms);
+                clock.ahead_ms = clock.ahead_ms.saturating_sub(jump_ms);
+            }
+            self.refresh(wall_ms);
+        }
+    }
+
     /// Records how far the clock at an address is ahead of ours.
     pub fn record(&mut self, address: u64, ahead_ms: i64, wall_ms: u64) {
         self.clocks.retain(|clock| clock.address != address);
@@ -99,6 +119,26 @@ mod tests {
         let late_ms = WALL_MS + CLOCK_HEARD_FOR_MS + 1;
         clocks.refresh(late_ms);
         assert_eq!(clocks.now_ms(late_ms), late_ms);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_is_not_believed_alone() {
+        const JUMP_MS: u64 = 13 * 3_600_000;
+        let mut clocks = PeerClocks::default();
+        clocks.note_time(WALL_MS, 5_000);
+        clocks.record(1, 100, WALL_MS);
+        clocks.record(2, 200, WALL_MS);
+        for age_ms in [6_000, 7_000] {
+            let wall_ms = WALL_MS + JUMP_MS + age_ms - 5_000;
+            clocks.note_time(wall_ms, age_ms);
+            let now_ms = WALL_MS + age_ms - 5_000 + 200;
+            assert_eq!(clocks.now_ms(wall_ms), now_ms, "ours is the fastest of three");
+        }
+        clocks.note_time(WALL_MS + 3_000, 8_000);
+        assert_eq!(clocks.now_ms(WALL_MS + 3_000), WALL_MS + 3_100, "it is set back");
+        clocks.note_time(WALL_MS + 30_001, 35_001);
+        clocks.refresh(WALL_MS + 30_001);
+        assert_eq!(clocks.now_ms(WALL_MS + 30_001), WALL_MS + 30_001, "heard too long ago");
     }
 
     #[test]

@@ -270,6 +270,12 @@ impl Store {
         self.expiry_queue.next_in_ms(self.now_ms(wall_ms))
     }
 
+    /// Takes note of the time, before anything that goes by it: the wall clock, and for how long the
+    /// process has been running.
+    pub fn note_time(&mut self, wall_ms: u64, age_ms: u64) {
+        self.peer_clocks.note_time(wall_ms, age_ms);
+    }
+
     /// Records how far the clock at a peer's address is ahead of ours: see
     /// [`Summary::clock_offset_ms`](crate::core::exchange::Summary::clock_offset_ms). `address` is
     /// any number that stands for it.

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::core::digest::key_hash;
 use crate::core::exchange::{Identity, Summary};
-use crate::core::isolation::isolated_since;
+use crate::core::isolation::{LastComplete, isolated_since};
 use crate::core::members::Members;
 use crate::core::store::{Limits, Store};
 use crate::node::event::Event;
@@ -41,8 +41,7 @@ pub struct Node {
     pub blocked_writes: AtomicUsize,
     store: SharedStore,
     members: Mutex<Members<SocketAddr>>,
-    /// When its last complete exchange began, in Unix milliseconds; 0 if it never had one.
-    last_exchange_ms: AtomicU64,
+    last_complete: Mutex<Option<LastComplete>>,
     /// See [`Identity::complete_since_ms`].
     complete_since_ms: AtomicU64,
     /// Whether an [`Event::Wrote`] is on its way to the gossip thread.
@@ -70,7 +69,7 @@ impl Node {
             blocked_writes: AtomicUsize::new(0),
             store: SharedStore::new(store),
             members: Mutex::default(),
-            last_exchange_ms: AtomicU64::new(0),
+            last_complete: Mutex::default(),
             complete_since_ms: AtomicU64::new(wall_ms()),
             has_untold_write: AtomicBool::new(false),
             has_advertise_address: AtomicBool::new(!config.own_addresses().is_empty()),
@@ -82,12 +81,22 @@ impl Node {
 
     /// The store, locked: see [`SharedStore::lock`].
     pub fn store(&self) -> LockedStore<'_> {
-        self.store.lock()
+        self.with_time(self.store.lock())
     }
 
     /// The store, locked for one of many steps: see [`SharedStore::lock_after_others`].
     pub fn store_after_others(&self) -> LockedStore<'_> {
-        self.store.lock_after_others()
+        self.with_time(self.store.lock_after_others())
+    }
+
+    fn with_time<'a>(&self, mut store: LockedStore<'a>) -> LockedStore<'a> {
+        store.note_time(wall_ms(), self.age_ms());
+        store
+    }
+
+    /// For how long the process has been running.
+    fn age_ms(&self) -> u64 {
+        self.readiness.age().as_millis() as u64
     }
 
     /// From now on the calling thread looks for changes when the store has changed.
@@ -130,12 +139,12 @@ impl Node {
 
     /// What we say of ourselves in an exchange.
     pub fn identity(&self) -> Identity {
-        let last_exchange_ms = Some(self.last_exchange_ms.load(Relaxed)).filter(|&ms| ms > 0);
+        let last_complete = *lock(&self.last_complete);
         let tombstone_ttl_ms = self.config.tombstone_ttl.as_millis() as u64;
         Identity {
             cluster: self.config.cluster.clone(),
             complete_since_ms: self.complete_since_ms.load(Relaxed),
-            isolated_since_ms: isolated_since(last_exchange_ms, wall_ms(), tombstone_ttl_ms),
+            isolated_since_ms: isolated_since(last_complete, self.age_ms(), tombstone_ttl_ms),
             is_ready: self.readiness.is_ready(),
         }
     }
@@ -160,7 +169,8 @@ impl Node {
             self.tell(Event::Learned { is_news, subtree: summary.subtree });
         }
         if summary.complete {
-            self.last_exchange_ms.store(summary.began_ms.max(1), Relaxed);
+            let last = LastComplete { began_ms: summary.began_ms, age_ms: self.age_ms() };
+            *lock(&self.last_complete) = Some(last);
             self.complete_since_ms.store(summary.complete_since_ms, Relaxed);
             if peer.is_some() && !summary.peer_is_starting {
                 self.readiness.become_ready("an exchange with a ready peer is complete");

@@ -260,6 +260,15 @@ impl Simulator {
         self.schedule(0, Event::LookUp { node, incarnation });
     }
 
+    /// What the shell does whenever it locks the store. Returns what the node's wall clock shows.
+    fn note_time(&mut self, node: usize) -> u64 {
+        let wall_ms = self.wall_ms(node);
+        let it = &mut self.nodes[node];
+        let age_ms = it.now_ms(self.now_us);
+        it.store.note_time(wall_ms, age_ms);
+        wall_ms
+    }
+
     fn wall_ms(&self, node: usize) -> u64 {
         self.nodes[node].wall.ms(self.now_us)
     }

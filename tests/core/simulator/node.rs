@@ -3,8 +3,8 @@
 use super::{BEGIN_MS, Event, Settings, Simulator};
 use fastrand::Rng;
 use gossip_sidecar::{
-    Action, Everyone, Identity, Limits, Members, Outcome, Scheduler, Store, Subtree, Summary,
-    Version, isolated_since,
+    Action, Everyone, Identity, LastComplete, Limits, Members, Outcome, Scheduler, Store, Subtree,
+    Summary, Version, isolated_since,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -74,8 +74,7 @@ pub struct Node {
     /// What it must have handed over before it exits, once it drains.
     pub(super) to_hand_over: BTreeMap<String, Version>,
     pub(super) started_us: u64,
-    /// When its last complete exchange began, by its own clock.
-    pub(super) last_exchange_ms: Option<u64>,
+    pub(super) last_complete: Option<LastComplete>,
     /// The time since which it has had everything that its cluster had.
     pub(super) complete_since_ms: u64,
     /// Notices that the gossip thread has not handled yet.
@@ -121,7 +120,7 @@ impl Node {
             members: Members::default(),
             to_hand_over: BTreeMap::new(),
             started_us: now_us,
-            last_exchange_ms: None,
+            last_complete: None,
             complete_since_ms: BEGIN_MS + now_us / 1000,
             inbox: VecDeque::new(),
             wrote: false,
@@ -134,7 +133,7 @@ impl Node {
     }
 
     /// The scheduler's time: milliseconds since the node started.
-    fn now_ms(&self, now_us: u64) -> u64 {
+    pub(super) fn now_ms(&self, now_us: u64) -> u64 {
         (now_us - self.started_us) / 1000
     }
 
@@ -180,6 +179,7 @@ impl Simulator {
             if self.exit_if_handed_over(node) {
                 return;
             }
+            self.note_time(node);
             let it = &mut self.nodes[node];
             if let Some(notice) = it.inbox.pop_front() {
                 it.handle_notice(notice, now_us);
@@ -219,9 +219,9 @@ impl Simulator {
     /// What a node tells its peers about itself.
     pub(super) fn identity(&self, node: usize) -> Identity {
         let it = &self.nodes[node];
-        let wall_ms = it.wall.ms(self.now_us);
+        let age_ms = it.now_ms(self.now_us);
         let isolated_since_ms =
-            isolated_since(it.last_exchange_ms, wall_ms, self.settings.tombstone_ttl_ms);
+            isolated_since(it.last_complete, age_ms, self.settings.tombstone_ttl_ms);
         Identity {
             cluster: "simulated".into(),
             complete_since_ms: it.complete_since_ms,
@@ -233,7 +233,7 @@ impl Simulator {
     /// Records an exchange that has ended on this side; a notice of its news goes to the inbox.
     /// `peer` is the address that the node contacted, if it opened the exchange.
     pub(super) fn record_exchange(&mut self, node: usize, peer: Option<u32>, summary: &Summary) {
-        let wall_ms = self.wall_ms(node);
+        let wall_ms = self.note_time(node);
         let now_ms = self.nodes[node].now_ms(self.now_us);
         let it = &mut self.nodes[node];
         it.members.record_exchange(peer, summary, now_ms);
@@ -245,7 +245,8 @@ impl Simulator {
             it.inbox.push_back(Notice::Learned { is_news, subtree: summary.subtree });
         }
         if summary.complete {
-            it.last_exchange_ms = Some(summary.began_ms.max(1));
+            let age_ms = it.now_ms(self.now_us);
+            it.last_complete = Some(LastComplete { began_ms: summary.began_ms, age_ms });
             it.complete_since_ms = summary.complete_since_ms;
         }
     }

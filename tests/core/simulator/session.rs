@@ -110,7 +110,7 @@ impl Simulator {
         }
         let incarnation = self.nodes[responder].incarnation;
         let has_room = self.nodes[responder].answering < MAX_ANSWERS_AT_A_TIME;
-        let (identity, wall_ms) = (self.identity(initiator), self.wall_ms(initiator));
+        let (identity, wall_ms) = (self.identity(initiator), self.note_time(initiator));
         let store = &mut self.nodes[initiator].store;
         let asking = Exchange::initiate(identity, store, wall_ms, subtree);
         let answering = has_room.then(|| Exchange::respond(self.identity(responder)));
@@ -277,7 +277,7 @@ impl Simulator {
         exchange: &mut Exchange,
         message: Message,
     ) -> Result<Next, Refusal> {
-        let wall_ms = self.wall_ms(node);
+        let wall_ms = self.note_time(node);
         let record = match &message {
             Message::Record(record) => {
                 self.oracle.check_record(record);

@@ -54,7 +54,7 @@ impl Simulator {
 
     /// A local write of a value that expires after `ttl_ms`, if given.
     pub fn put_for(&mut self, node: usize, key: &str, value: &[u8], ttl_ms: Option<u64>) {
-        let wall_ms = self.wall_ms(node);
+        let wall_ms = self.note_time(node);
         let store = &mut self.nodes[node].store;
         let before = store.entry(key).map(|entry| entry.version);
         let had_value = store.get(key, wall_ms).is_some();
@@ -75,7 +75,7 @@ impl Simulator {
 
     /// A local deletion, if the key has a value there.
     pub fn delete(&mut self, node: usize, key: &str) {
-        let wall_ms = self.wall_ms(node);
+        let wall_ms = self.note_time(node);
         let store = &mut self.nodes[node].store;
         let before = store.entry(key).map(|entry| entry.version);
         let had_value = store.get(key, wall_ms).is_some();
