@@ -141,7 +141,7 @@ mutation "a responder that has begun to drain does not say so" src/core/exchange
 mutation "an exchange that left something out confirms" src/core/exchange/mod.rs \
     'summary.confirmed = summary.complete && ' 'summary.confirmed = ' --test core_tests exchange::turns
 mutation "what was received before the drain is not handed over" src/core/store.rs \
-    'self.hand_over.get_or_insert(self.revision);' 'self.hand_over.get_or_insert(0);' --test core_tests exchange::confirmation
+    'self.hand_over.get_or_insert(self.revision);' 'self.hand_over.get_or_insert(0);' --test core_tests store::writes
 mutation "a write while draining is not handed over" src/core/store.rs \
     'self.hand_over = self.hand_over.map(|_| self.revision);' '' --test core_tests store::writes
 mutation "writes are refused whatever was written since others had everything" src/core/store.rs \

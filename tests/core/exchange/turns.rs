@@ -43,6 +43,7 @@ fn records_that_do_not_fit_a_turn_follow_in_the_next_exchange() {
             assert_consistent(&responder);
             assert_eq!(outcome.initiator.complete, outcome.responder.complete, "{who}");
             assert_eq!(outcome.initiator.complete, outcome.rests == 0, "{who}");
+            assert_eq!(outcome.initiator.confirmed, outcome.initiator.complete, "{who}");
             if outcome.initiator.complete {
                 break;
             }
