@@ -106,7 +106,7 @@ mutation "a clock that was set is believed alone" src/core/peer_clocks.rs \
     'if jump_ms != 0 {' 'if jump_ms != 0 && false {' --test core_tests simulation::clocks
 mutation "an isolation of any length counts" src/core/isolation.rs \
     'age_ms.saturating_sub(last.age_ms) > tombstone_ttl_ms / 2' 'age_ms.saturating_sub(last.age_ms) > 0' \
-    --test core_tests simulation::clocks
+    --test core_tests scheduler::isolation
 mutation "a clock that comes late is believed" src/core/exchange/mod.rs \
     '(took_ms < MAX_CLOCK_AGE_MS).then' '(took_ms < u64::MAX).then' --test core_tests exchange::clocks
 mutation "another cluster is not refused" src/core/exchange/mod.rs \
