@@ -90,13 +90,8 @@ impl Node {
     }
 
     fn with_time<'a>(&self, mut store: LockedStore<'a>) -> LockedStore<'a> {
-        store.note_time(wall_ms(), self.age_ms());
+        store.note_time(wall_ms(), self.readiness.age_ms());
         store
-    }
-
-    /// For how long the process has been running.
-    fn age_ms(&self) -> u64 {
-        self.readiness.age().as_millis() as u64
     }
 
     /// From now on the calling thread looks for changes when the store has changed.
@@ -144,7 +139,11 @@ impl Node {
         Identity {
             cluster: self.config.cluster.clone(),
             complete_since_ms: self.complete_since_ms.load(Relaxed),
-            isolated_since_ms: isolated_since(last_complete, self.age_ms(), tombstone_ttl_ms),
+            isolated_since_ms: isolated_since(
+                last_complete,
+                self.readiness.age_ms(),
+                tombstone_ttl_ms,
+            ),
             is_ready: self.readiness.is_ready(),
         }
     }
@@ -169,7 +168,7 @@ impl Node {
             self.tell(Event::Learned { is_news, subtree: summary.subtree });
         }
         if summary.complete {
-            let last = LastComplete { began_ms: summary.began_ms, age_ms: self.age_ms() };
+            let last = LastComplete { began_ms: summary.began_ms, age_ms: self.readiness.age_ms() };
             *lock(&self.last_complete) = Some(last);
             self.complete_since_ms.store(summary.complete_since_ms, Relaxed);
             if peer.is_some() && !summary.peer_is_starting {
