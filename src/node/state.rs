@@ -23,6 +23,12 @@ pub fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
+/// A number for an address, the same on all nodes: it orders the second relay tree. Part of the
+/// protocol.
+pub fn address_hash(address: &SocketAddr) -> u64 {
+    key_hash(&address.to_string())
+}
+
 /// One node: its settings, its store, and what it knows of others and of itself.
 pub struct Node {
     /// The settings.
@@ -153,8 +159,7 @@ impl Node {
         self.members().record_exchange(peer, summary, self.readiness.age_ms());
         if let (Some(peer), Some(offset_ms)) = (peer, summary.clock_offset_ms) {
             // One vote an address, however often the process there is replaced.
-            let address = key_hash(&peer.to_string());
-            self.store().record_peer_clock(address, offset_ms, wall_ms());
+            self.store().record_peer_clock(address_hash(&peer), offset_ms, wall_ms());
         }
         if self.blocked_writes.load(Relaxed) > 0 {
             self.wake_watch_thread();

@@ -1,10 +1,9 @@
 //! The gossip thread: opens the exchanges that the scheduler asks for.
 
-use crate::core::digest::key_hash;
 use crate::core::scheduler::{Action, Everyone, Outcome, Scheduler};
 use crate::core::store::MAX_PURGED_AT_ONCE;
 use crate::node::event::Event;
-use crate::node::state::{Node, wall_ms};
+use crate::node::state::{Node, address_hash, wall_ms};
 use crate::peer::initiator::initiate;
 use crate::peer::session::Failure;
 use crate::sys::logger::Limiter;
@@ -125,11 +124,6 @@ impl<'a> Gossip<'a> {
         };
         self.scheduler.contact(everyone, self.now_ms());
     }
-}
-
-/// Orders addresses in the second relay tree. Part of the protocol.
-fn address_hash(address: &SocketAddr) -> u64 {
-    key_hash(&address.to_string())
 }
 
 /// Logs once of each peer that it is not reachable, and once that it is again.
